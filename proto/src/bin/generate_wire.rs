@@ -1,0 +1,2 @@
+//! Regenerates the wire code.
+fn main() {}

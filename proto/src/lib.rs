@@ -1,0 +1,28 @@
+//! The words of Roundhouse and their wire form.
+//!
+//! Every crate speaks in these types. They know nothing of a disk, a network or a clock; the wire form
+//! (`wire`) is met only at the edges, where a fallible conversion names the field it could not read.
+
+pub mod comparator;
+pub mod digest;
+pub mod evaluation;
+pub mod ids;
+pub mod limits;
+pub mod link;
+pub mod problem;
+pub mod session;
+pub mod verdict;
+pub mod work;
+
+pub use comparator::Comparator;
+pub use digest::{Digest, Payload};
+pub use evaluation::{CaseResult, Clip, EvaluationReport, Isolation};
+pub use ids::{JobId, JobKind, LeaseId, RunId, WorkerId};
+pub use limits::Limits;
+pub use problem::{Case, Language, Problem, Program, ReferenceMaterial, TestSet, Tier};
+pub use session::{
+    FinishReason, GenerationOutcome, Sampling, SessionEvent, SessionSettings, Speaker, StopReason,
+    TesterMode, Usage,
+};
+pub use verdict::Verdict;
+pub use work::{EvaluateWork, Failure, FailureClass, GenerateWork, Role, Work};

@@ -1,0 +1,173 @@
+//! What is handed out, and how it can fail.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::comparator::Comparator;
+use crate::digest::{Digest, Payload};
+use crate::ids::JobId;
+use crate::limits::Limits;
+use crate::problem::Language;
+use crate::session::{SessionEvent, SessionSettings};
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Talks to a model.
+    Gen,
+    /// Runs programs.
+    Eval,
+}
+
+impl Role {
+    /// The word used in flags and files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Gen => "gen",
+            Self::Eval => "eval",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A text that names no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no role is called `{0}`: expected `gen` or `eval`")]
+pub struct UnknownRole(pub String);
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "gen" => Ok(Self::Gen),
+            "eval" => Ok(Self::Eval),
+            _ => Err(UnknownRole(text.to_owned())),
+        }
+    }
+}
+
+/// A session to hold, from its beginning or from where a lost attempt stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerateWork {
+    /// Address of the statement, UTF-8 text.
+    pub statement: Digest,
+    /// Address of the public examples, an encoded [`crate::TestSet`]; for a tester that runs them.
+    pub public_cases: Option<Digest>,
+    /// Address of the encoded [`crate::ReferenceMaterial`]; only for the offline model.
+    pub reference: Option<Digest>,
+    /// Limits of the statement, for the prompt: time in milliseconds, memory in bytes.
+    pub time_limit_ms: Option<u64>,
+    /// As above.
+    pub memory_limit_bytes: Option<u64>,
+    /// How the session is held.
+    pub settings: SessionSettings,
+    /// What earlier attempts left behind, in order.
+    pub resume: Vec<SessionEvent>,
+    /// Reports of round tests that earlier attempts left behind: (round, program, encoded report).
+    pub reports: Vec<(u32, Digest, Payload)>,
+}
+
+/// A program to run against a test set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluateWork {
+    /// The program's text.
+    pub program: Payload,
+    /// What it is written in.
+    pub language: Language,
+    /// Address of the encoded [`crate::TestSet`].
+    pub tests: Digest,
+    /// What each test may use.
+    pub limits: Limits,
+    /// By which rule outputs agree.
+    pub comparator: Comparator,
+    /// Whether an exit status other than 0 is no failure.
+    pub ignore_exit_status: bool,
+    /// After how many cases that timed out the rest count as timed out, not run; 0 runs all.
+    pub timeouts_max: u32,
+    /// Whether cases after the first failing one are left out.
+    pub stop_on_first_failure: bool,
+    /// Characters kept of an output, at its head and at its tail together.
+    pub output_chars: u32,
+}
+
+/// What is handed out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Hold a session.
+    Generate(GenerateWork),
+    /// Judge a program.
+    Evaluate(EvaluateWork),
+}
+
+impl Work {
+    /// Which role does it.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Generate(_) => Role::Gen,
+            Self::Evaluate(_) => Role::Eval,
+        }
+    }
+}
+
+/// Which of two jobs of a role goes first; the smaller one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// Tests of a round: a session waits for them.
+    pub const URGENT: Self = Self(0);
+    /// Everything else.
+    pub const NORMAL: Self = Self(100);
+
+    /// The priority of a job.
+    pub fn of(job: &JobId) -> Self {
+        match job.kind {
+            crate::ids::JobKind::RoundTests { .. } => Self::URGENT,
+            crate::ids::JobKind::Generate | crate::ids::JobKind::Evaluate => Self::NORMAL,
+        }
+    }
+}
+
+/// Whose failure it is and whether another try can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The model could not be reached or would not answer.
+    Model,
+    /// The job itself cannot be done, wherever it is tried.
+    Job,
+    /// The machinery failed; another try may help.
+    InfraRetry,
+    /// The machinery failed; this worker cannot do it.
+    InfraFatal,
+    /// It was told to stop.
+    Cancelled,
+}
+
+/// A failure of ours. Never a verdict on a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Whose failure it is.
+    pub class: FailureClass,
+    /// What happened, lower case, no full stop.
+    pub message: String,
+}
+
+impl Failure {
+    /// Whether another attempt may end otherwise.
+    pub fn is_transient(&self) -> bool {
+        match self.class {
+            FailureClass::InfraRetry | FailureClass::InfraFatal | FailureClass::Cancelled => true,
+            FailureClass::Model | FailureClass::Job => false,
+        }
+    }
+}
