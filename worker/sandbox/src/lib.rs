@@ -14,7 +14,11 @@ pub struct CageConfig {
     pub cpu: Option<usize>,
 }
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Containment {
+pub struct Containment {
+    pub level: Level,
+}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
     Namespaces,
     Limits,
 }
@@ -27,7 +31,7 @@ impl Cage {
         Err(CageError)
     }
     pub fn containment(&self) -> &Containment {
-        &Containment::Limits
+        &Containment { level: Level::Limits }
     }
     pub fn load(&mut self, _name: &str, _text: &[u8]) -> Result<(), CageError> {
         Err(CageError)
