@@ -55,11 +55,11 @@ enum FileError {
     },
     #[error("read programs from `{file}`: expected at most {FILE_BYTES_MAX} bytes")]
     TooLong { file: String },
-    #[error("read programs from `{file}`, line {line}: {source}")]
+    #[error("read programs from `{file}`, line {line}: {wrong}")]
     Line {
         file: String,
         line: usize,
-        source: LineError,
+        wrong: LineError,
     },
 }
 
@@ -138,10 +138,10 @@ fn parse(bytes: &[u8], file: &str) -> Result<Vec<Line>, FileError> {
     numbered
         .filter(|(text, _)| !text.iter().all(u8::is_ascii_whitespace))
         .map(|(text, line)| {
-            Line::parse(text).map_err(|source| FileError::Line {
+            Line::parse(text).map_err(|wrong| FileError::Line {
                 file: file.to_owned(),
                 line,
-                source,
+                wrong,
             })
         })
         .collect()

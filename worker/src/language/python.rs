@@ -47,7 +47,10 @@ print(json.dumps({
     "minor": sys.version_info[1],
     "executables": links + [link, os.path.realpath(link)],
     "prefixes": [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix],
-    "libraries": [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")] + sys.path[1:],
+    "modules": [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")],
+    "packages": [sysconfig.get_paths()[name] for name in ("purelib", "platlib")] + [
+        path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages")
+    ],
     "mapped": sorted(mapped),
 }))
 "#;
@@ -66,6 +69,28 @@ const SYSTEM_RUNTIME: [&str; 6] = [
     "/etc/alternatives",
 ];
 
+/// Installed packages that programs may import, those that contest sites offer and what these need. Others stay out:
+/// a verdict must not hang on what else is installed on a worker, nor a program see it; and `.pth` files, which run
+/// code at every start, are among them.
+const PACKAGES: [&str; 16] = [
+    "bitarray",
+    "dateutil",
+    "gmpy2",
+    "llvmlite",
+    "more_itertools",
+    "mpmath",
+    "networkx",
+    "numba",
+    "numpy",
+    "pandas",
+    "pytz",
+    "scipy",
+    "six",
+    "sortedcontainers",
+    "sympy",
+    "tzdata",
+];
+
 #[derive(Debug, Deserialize)]
 struct Answer {
     implementation: String,
@@ -74,7 +99,8 @@ struct Answer {
     minor: u32,
     executables: Vec<PathBuf>,
     prefixes: Vec<PathBuf>,
-    libraries: Vec<PathBuf>,
+    modules: Vec<PathBuf>,
+    packages: Vec<PathBuf>,
     mapped: Vec<PathBuf>,
 }
 
@@ -107,7 +133,7 @@ pub(super) fn resolve(wanted: &Path) -> Result<Interpreter, InterpreterError> {
         .ok_or_else(|| unusable(&executable, "its path is not UTF-8"))?;
     Ok(Interpreter {
         name,
-        runtime: runtime(&answer, Path::exists),
+        runtime: runtime(&answer),
         environment,
         run_argv: [argument, MAIN_FILE].map(str::to_owned).to_vec(),
         compile_argv: [argument, "-c", COMPILE].map(str::to_owned).to_vec(),
@@ -129,28 +155,70 @@ fn environment(executable: &Path) -> Vec<(String, String)> {
 }
 
 /// What must be readable inside a cage: never a whole prefix, which may be `/usr` or somebody's home.
-fn runtime(answer: &Answer, exists: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
-    let of_prefixes = answer
-        .prefixes
-        .iter()
-        .flat_map(|prefix| ["lib", "lib64", "pyvenv.cfg"].map(|name| prefix.join(name)));
-    let of_objects = answer.mapped.iter().filter_map(|file| {
-        let is_object = file.file_name()?.to_str()?.contains(".so");
-        is_object.then(|| file.parent().map(Path::to_owned)).flatten()
-    });
+fn runtime(answer: &Answer) -> Vec<PathBuf> {
+    let of_packages = answer.packages.iter().flat_map(|directory| entries(directory));
     let mut paths: Vec<PathBuf> = SYSTEM_RUNTIME
         .into_iter()
         .map(PathBuf::from)
-        .chain(of_prefixes)
-        .chain(answer.libraries.iter().cloned())
+        .chain(answer.prefixes.iter().map(|prefix| prefix.join("pyvenv.cfg")))
+        .chain(answer.modules.iter().flat_map(|directory| modules(directory)))
+        .chain(of_packages.filter(|entry| is_offered(entry)))
         .chain(answer.executables.iter().cloned())
-        .chain(of_objects)
-        .filter(|path| path.is_absolute() && path.parent().is_some() && exists(path))
+        .chain(answer.mapped.iter().flat_map(|file| libraries(file)))
+        .filter(|path| path.is_absolute() && path.exists())
         .collect();
     // A directory sorts before what is in it.
     paths.sort();
     paths.dedup_by(|path, kept| path.starts_with(&*kept));
     paths
+}
+
+/// The standard library, without the packages that may be installed in the midst of it and without its own tests,
+/// which many systems do not ship either and which are full of files of expected outputs.
+fn modules(directory: &Path) -> Vec<PathBuf> {
+    let is_left_out = |path: &Path| {
+        let names = ["site-packages", "dist-packages", "test"];
+        names.iter().any(|name| path.ends_with(name))
+    };
+    let entries = entries(directory);
+    if entries.iter().any(|path| is_left_out(path)) {
+        entries.into_iter().filter(|path| !is_left_out(path)).collect()
+    } else {
+        vec![directory.to_owned()]
+    }
+}
+
+/// Whether an entry of a directory of packages belongs to one of [`PACKAGES`]: `numpy`, `numpy.libs`, `six.py`.
+fn is_offered(entry: &Path) -> bool {
+    let name = entry
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let stem = name.split(['.', '-']).next().unwrap_or_default();
+    PACKAGES.contains(&stem)
+}
+
+/// A mapped shared library under all its names: it is looked up by a shorter one than the file often has.
+fn libraries(file: &Path) -> Vec<PathBuf> {
+    let stem = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        Some(name.split_once(".so")?.0.to_owned())
+    };
+    match (stem(file), file.parent()) {
+        (Some(wanted), Some(directory)) => {
+            let named_so = |path: &PathBuf| stem(path).is_some_and(|stem| stem == wanted);
+            entries(directory).into_iter().filter(named_so).collect()
+        }
+        (_, _) => Vec::new(),
+    }
+}
+
+/// What is in a directory; nothing if it cannot be read.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
 /// Runs a question and gives what it wrote.
@@ -205,10 +273,6 @@ mod tests {
 
     use super::*;
 
-    fn paths(texts: &[&str]) -> Vec<PathBuf> {
-        texts.iter().map(PathBuf::from).collect()
-    }
-
     /// Written by a child: a file that this process has open for writing, if only while another test forks, cannot
     /// be executed.
     fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
@@ -221,41 +285,67 @@ mod tests {
     }
 
     #[test]
-    fn runtime_of_a_system_python_holds_no_directory_of_programs_and_nothing_twice() {
+    fn runtime_holds_the_standard_library_and_offered_packages_and_nothing_else_of_a_prefix() {
+        let directory = tempfile::tempdir().unwrap();
+        let prefix = directory.path();
+        let packages = "lib/python3.11/site-packages";
+        for file in [
+            "bin/bash",
+            "bin/python3.11",
+            "lib/libpython3.11.so.1.0",
+            "lib/libother.so",
+            "lib/python3.11/os.py",
+            "lib/python3.11/json/__init__.py",
+            "lib/python3.11/test/expected.out",
+            "secrets.txt",
+            &format!("{packages}/numpy/__init__.py"),
+            &format!("{packages}/numpy.libs/libopenblas.so"),
+            &format!("{packages}/numpy_financial/__init__.py"),
+            &format!("{packages}/six.py"),
+            &format!("{packages}/starts.pth"),
+        ] {
+            let path = prefix.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink("libpython3.11.so.1.0", prefix.join("lib/libpython3.11.so")).unwrap();
         let answer = Answer {
             implementation: "CPython".to_owned(),
             version: "3.11.2".to_owned(),
             major: 3,
             minor: 11,
-            executables: paths(&["/usr/bin/python3", "/usr/bin/python3.11", "/usr/bin/python3.11"]),
-            prefixes: paths(&["/usr", "/usr"]),
-            libraries: paths(&[
-                "/usr/lib/python3.11",
-                "/usr/local/lib/python3.11/dist-packages",
-                "",
-                "/gone",
-            ]),
-            mapped: paths(&[
-                "/opt/ssl/libssl.so.3",
-                "/usr/lib/locale/locale-archive",
-                "/usr/bin/python3.11",
-            ]),
+            executables: vec![prefix.join("bin/python3"), prefix.join("bin/python3.11")],
+            prefixes: vec![prefix.to_owned()],
+            modules: vec![prefix.join("lib/python3.11"), prefix.join("lib/python3.11")],
+            packages: vec![prefix.join(packages), PathBuf::new()],
+            mapped: vec![
+                prefix.join("bin/python3.11"),
+                prefix.join("lib/libpython3.11.so.1.0"),
+            ],
         };
+        let runtime = runtime(&answer);
+        let inside: Vec<&str> = runtime
+            .iter()
+            .filter_map(|path| path.strip_prefix(prefix).ok()?.to_str())
+            .collect();
         assert_eq!(
-            runtime(&answer, |path| path != Path::new("/gone")
-                && !path.ends_with("pyvenv.cfg")),
-            paths(&[
-                "/etc/alternatives",
-                "/etc/ld.so.cache",
-                "/lib",
-                "/lib64",
-                "/opt/ssl",
-                "/usr/bin/python3",
-                "/usr/bin/python3.11",
-                "/usr/lib",
-                "/usr/lib64",
-                "/usr/local/lib/python3.11/dist-packages",
-            ])
+            inside,
+            [
+                "bin/python3.11",
+                "lib/libpython3.11.so",
+                "lib/libpython3.11.so.1.0",
+                "lib/python3.11/json",
+                "lib/python3.11/os.py",
+                &format!("{packages}/numpy"),
+                &format!("{packages}/numpy.libs"),
+                &format!("{packages}/six.py"),
+            ]
+        );
+        let outside = runtime.iter().filter(|path| !path.starts_with(prefix));
+        assert!(
+            outside
+                .clone()
+                .all(|path| SYSTEM_RUNTIME.iter().any(|system| path == Path::new(system)))
         );
     }
 
@@ -323,7 +413,7 @@ mod tests {
             directory.path(),
             "old",
             "#!/bin/sh\ncase \"$2\" in\n*json*) echo '{\"implementation\": \"CPython\", \"version\": \"3.6.15\", \
-             \"major\": 3, \"minor\": 6, \"executables\": [], \"prefixes\": [], \"libraries\": [], \"mapped\": []}' ;;\n\
+             \"major\": 3, \"minor\": 6, \"executables\": [], \"prefixes\": [], \"modules\": [], \"packages\": [], \"mapped\": []}' ;;\n\
              *) echo \"$0\" ;;\nesac\n",
         );
         let error = resolve(&old).unwrap_err().to_string();
