@@ -10,7 +10,13 @@ mod bounds;
 mod evaluation;
 mod fields;
 mod ids;
+mod link;
 mod problem;
+mod session;
+mod work;
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 

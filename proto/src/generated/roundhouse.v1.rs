@@ -330,7 +330,7 @@ pub struct Usage {
 /// How the model is asked.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Sampling {
-    /// 0 picks the likeliest token; finite, at least 0.
+    /// 0 picks the likeliest token; 0 to 100.
     #[prost(double, tag = "1")]
     pub temperature: f64,
     /// Share of the likeliest tokens that are considered, 0 to 1.

@@ -28,3 +28,5 @@ pub const NOTES_MAX: usize = 1_024;
 pub const CHUNK_MAX_BYTES: usize = 256 << 10;
 /// Digests of one question for blobs.
 pub const DIGESTS_MAX: usize = 1_024;
+/// Greatest temperature a model is asked with; servers take far less.
+pub const TEMPERATURE_MAX: f64 = 100.0;
