@@ -1,1 +1,4 @@
-//! Placeholder head, replaced by the crate.
+//! A worker: holds sessions with a model, or runs programs against tests.
+
+pub mod generate;
+pub mod llm;
