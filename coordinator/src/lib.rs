@@ -1,1 +1,5 @@
 //! Placeholder head, replaced by the crate.
+
+pub mod console;
+pub mod report;
+pub mod run_dir;
