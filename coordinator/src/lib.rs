@@ -1,1 +1,3 @@
 //! Placeholder head, replaced by the crate.
+pub mod dataset;
+pub mod dataset_command;
