@@ -1,5 +1,7 @@
-//! Placeholder head, replaced by the crate.
+//! A coordinator: holds the problem queue, hands out jobs, writes runs and reports.
 
 pub mod console;
+pub mod dataset;
+pub mod dataset_command;
 pub mod report;
 pub mod run_dir;
