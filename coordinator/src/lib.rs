@@ -1,1 +1,4 @@
 //! Placeholder head, replaced by the crate.
+
+pub mod blobs;
+pub mod store;
