@@ -143,6 +143,18 @@ pub enum PendingFile {
     },
 }
 
+impl PendingFile {
+    /// The run whose directory it is in.
+    pub fn run(&self) -> RunId {
+        match *self {
+            Self::Statements { run }
+            | Self::Round { run, .. }
+            | Self::Session { run, .. }
+            | Self::Reports { run } => run,
+        }
+    }
+}
+
 /// One change of the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -159,6 +171,19 @@ pub enum Write {
     Pending(PendingFile),
     /// Files are written.
     Written(PendingFile),
+}
+
+impl Write {
+    /// The run it concerns; none if it concerns the coordinator itself.
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Epoch(_) => None,
+            Self::Run(record) => Some(record.run),
+            Self::Job(record) => Some(record.job.run),
+            Self::Session(record) => Some(record.job.run),
+            Self::Pending(file) | Self::Written(file) => Some(file.run()),
+        }
+    }
 }
 
 /// What a store holds at a start, in the order of its keys.
