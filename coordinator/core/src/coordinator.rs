@@ -19,6 +19,10 @@ use crate::queue::{Queue, role_of};
 use crate::record::{JobOutcome, PendingFile, RunRecord, SessionRecord, Stored, Subject, Write};
 use crate::run::RunSpec;
 
+/// Grants of a job after which the next attempt that settles nothing is its last, whoever was to blame: the bound
+/// of jobs that are given back again and again.
+const GRANTS_MAX: u32 = 100;
+
 /// How an attempt ended that settled nothing.
 enum Attempt<'a> {
     /// It failed, and counts against the job.
@@ -46,7 +50,7 @@ impl Default for Timing {
             silence_ms: 10_000,
             ping_ms: 2_000,
             grace_ms: 30_000,
-            waiting_ms: 10_000,
+            waiting_ms: 60_000,
         }
     }
 }
@@ -65,6 +69,10 @@ pub struct Coordinator {
     lost: BTreeMap<WorkerId, u64>,
     /// Since when jobs of a role wait without any worker of it; `None` in it once people were told.
     starved: BTreeMap<Role, Option<u64>>,
+    /// When time last passed.
+    ticked_ms: u64,
+    /// The last tick came late.
+    is_late: bool,
 }
 
 impl Coordinator {
@@ -79,11 +87,15 @@ impl Coordinator {
     ) -> Self {
         let epoch = stored.epoch + 1;
         outbox.write(Write::Epoch(epoch));
+        let mut known: Vec<_> = stored
+            .runs
+            .into_iter()
+            .filter_map(|record| Some((specs.get(&record.run)?, record)))
+            .collect();
+        known.sort_by_key(|(spec, record)| (spec.started.unix_us, record.run));
         let mut runs = BTreeMap::new();
-        for (order, record) in (0..).zip(stored.runs) {
-            if let Some(spec) = specs.get(&record.run) {
-                runs.insert(record.run, Run::new(Arc::clone(spec), record, order, now));
-            }
+        for (order, (spec, record)) in (0..).zip(known) {
+            runs.insert(record.run, Run::new(Arc::clone(spec), record, order, now));
         }
         for record in stored.jobs {
             if let Some(run) = runs.get_mut(&record.job.run) {
@@ -105,6 +117,8 @@ impl Coordinator {
             leases: BTreeMap::new(),
             lost: BTreeMap::new(),
             starved: BTreeMap::new(),
+            ticked_ms: now.monotonic_ms,
+            is_late: false,
         };
         for pending in stored.pending {
             let run = match pending {
@@ -113,7 +127,10 @@ impl Coordinator {
                 | PendingFile::Session { run, .. }
                 | PendingFile::Reports { run } => run,
             };
-            match coordinator.runs.get(&run).and_then(|run| run.files(pending)) {
+            let Some(run) = coordinator.runs.get(&run) else {
+                continue;
+            };
+            match run.files(pending) {
                 Some(files) => outbox.commands.push(Command::WriteFiles(Box::new(files))),
                 None => outbox.write(Write::Written(pending)),
             }
@@ -122,6 +139,7 @@ impl Coordinator {
         for run in ids {
             if let Some(run) = coordinator.runs.get_mut(&run) {
                 run.count_open();
+                run.generation_over_told = run.record.finished.is_some();
             }
             coordinator.queue_open_jobs(run);
             coordinator.after_settling(run, now, outbox);
@@ -176,7 +194,8 @@ impl Coordinator {
             Event::GivenBack { link, lease, reason } => self.given_back(now, link, lease, &reason, outbox),
             Event::Left { link } => {
                 if let Some(worker) = self.fleet.remove(link) {
-                    self.take_back_all(now, worker, "its worker left", outbox);
+                    // It holds nothing, so it never began what it still had.
+                    self.take_back_all(now, worker, &Attempt::Returned("its worker left"), outbox);
                     outbox.commands.push(Command::Close { link });
                 }
             }
@@ -215,15 +234,14 @@ impl Coordinator {
 
     fn retry_requested(&mut self, now: Now, id: RunId, outbox: &mut Outbox) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let reopened = run.reopen_errors();
+        let reopened = run.reopen_errors(now);
         if reopened.is_empty() {
             return;
         }
         for job in reopened.iter().filter_map(|id| run.job(id)) {
             outbox.write(Write::Job(job.record()));
         }
-        run.generation_over_told = false;
-        run.record.finished = None;
+        run.generation_over_told = run.generation_is_over();
         outbox.write(Write::Run(run.record.clone()));
         self.queue_open_jobs(id);
         self.after_settling(id, now, outbox);
@@ -258,8 +276,9 @@ impl Coordinator {
         );
     }
 
-    /// What a worker does not have it does not work on: those jobs are ready again at once. What it has under a
-    /// lease that is void it is to forget.
+    /// What a worker does not have it does not work on: those jobs are ready again at once, but for grants that may
+    /// still be on their way. What it has, or will have, under a lease that is void it is to forget. A report that a session waits
+    /// for may have been lost with the link before, so it is sent again.
     fn inventory_taken(&mut self, now: Now, link: LinkId, held: &[RunningLease], outbox: &mut Outbox) {
         let Some(worker) = self.fleet.worker_on(link) else {
             return;
@@ -267,15 +286,19 @@ impl Coordinator {
         for held in held {
             if self.holder(held.lease) != Some(worker) {
                 outbox.send(link, CoordMsg::Forget { lease: held.lease });
+            } else if let Some(tests) = self.awaited_tests(held.lease) {
+                self.send_test_report(tests, outbox);
             }
         }
         let is_held = |lease: &LeaseId| held.iter().any(|held| held.lease == *lease);
         let missing: Vec<_> = self
             .leases_of(worker)
             .into_iter()
-            .filter(|lease| !is_held(lease))
+            .filter(|lease| !is_held(lease) && !self.may_be_on_its_way(now, link, *lease))
             .collect();
         for lease in missing {
+            // Should its grant have been on its way for that long, the worker is not to begin.
+            outbox.send(link, CoordMsg::Forget { lease });
             self.take_back(now, lease, &Attempt::Failed("its worker was restarted"), outbox);
         }
     }
@@ -294,6 +317,9 @@ impl Coordinator {
         event: SessionEvent,
         outbox: &mut Outbox,
     ) {
+        if self.fleet.worker_on(link).is_none() {
+            return;
+        }
         if self.job_under(link, lease) != Some(id) || id.kind != JobKind::Generate {
             outbox.send(link, CoordMsg::Forget { lease });
             return;
@@ -411,6 +437,9 @@ impl Coordinator {
         result: JobResult,
         outbox: &mut Outbox,
     ) {
+        if self.fleet.worker_on(link).is_none() {
+            return;
+        }
         if self.job_under(link, lease) != Some(id) {
             outbox.send(link, CoordMsg::Forget { lease });
             return;
@@ -460,6 +489,9 @@ impl Coordinator {
     }
 
     fn given_back(&mut self, now: Now, link: LinkId, lease: LeaseId, reason: &str, outbox: &mut Outbox) {
+        if self.fleet.worker_on(link).is_none() {
+            return;
+        }
         if self.job_under(link, lease).is_none() {
             outbox.send(link, CoordMsg::Forget { lease });
             return;
@@ -473,7 +505,7 @@ impl Coordinator {
             return;
         };
         if self.timing.grace_ms == 0 {
-            self.take_back_all(now, worker, "its worker was lost", outbox);
+            self.take_back_all(now, worker, &Attempt::Failed("its worker was lost"), outbox);
         } else {
             self.lost.insert(worker, now.monotonic_ms);
         }
@@ -483,12 +515,29 @@ impl Coordinator {
         outbox.write(Write::Written(pending));
         if let PendingFile::Reports { run } = pending
             && let Some(run) = self.runs.get(&run)
+            && run.record.finished.is_some()
         {
             outbox.tell(run.spec.run, Progress::Done(Box::new(run.summary())));
         }
     }
 
     fn ticked(&mut self, now: Now, outbox: &mut Outbox) {
+        if !self.tick_is_late(now) {
+            self.take_back_from_the_silent(now, outbox);
+        }
+        self.tell_what_waits(now, outbox);
+    }
+
+    /// Whether time passed that this coordinator slept through: what its workers said meanwhile is still to come, so
+    /// their silence counts from the next tick on.
+    fn tick_is_late(&mut self, now: Now) -> bool {
+        let before_ms = std::mem::replace(&mut self.ticked_ms, now.monotonic_ms);
+        let is_late = now.monotonic_ms.saturating_sub(before_ms) >= self.timing.silence_ms / 2;
+        self.is_late = is_late && !self.is_late;
+        self.is_late
+    }
+
+    fn take_back_from_the_silent(&mut self, now: Now, outbox: &mut Outbox) {
         let silent = self
             .fleet
             .silent_since(now.monotonic_ms.saturating_sub(self.timing.silence_ms));
@@ -506,16 +555,20 @@ impl Coordinator {
             .collect();
         for worker in gone {
             self.lost.remove(&worker);
-            self.take_back_all(now, worker, "its worker was lost", outbox);
+            self.take_back_all(now, worker, &Attempt::Failed("its worker was lost"), outbox);
         }
-        self.tell_what_waits(now, outbox);
     }
 
     /// Says once, after a while, that jobs wait for a role that no worker plays.
     fn tell_what_waits(&mut self, now: Now, outbox: &mut Outbox) {
         for role in [Role::Gen, Role::Eval] {
-            let jobs = self.queue.len(role);
-            if jobs == 0 || self.fleet.slots(role) > 0 {
+            let mut waiting: BTreeMap<RunId, usize> = BTreeMap::new();
+            if self.fleet.slots(role) == 0 {
+                for (first, jobs) in self.queue.lanes(role).filter(|(first, _)| self.may_go(first)) {
+                    *waiting.entry(first.run).or_default() += jobs;
+                }
+            }
+            if waiting.is_empty() {
                 self.starved.remove(&role);
                 continue;
             }
@@ -523,9 +576,9 @@ impl Coordinator {
             let Some(started) = *since else { continue };
             if now.monotonic_ms.saturating_sub(started) >= self.timing.waiting_ms {
                 *since = None;
-                let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
-                for run in self.runs.keys() {
-                    outbox.tell(*run, Progress::Waiting { role, jobs });
+                for (run, jobs) in waiting {
+                    let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+                    outbox.tell(run, Progress::Waiting { role, jobs });
                 }
             }
         }
@@ -558,9 +611,41 @@ impl Coordinator {
             .collect()
     }
 
-    fn take_back_all(&mut self, now: Now, worker: WorkerId, reason: &str, outbox: &mut Outbox) {
+    /// Whether a lease was granted on this link so short a time ago that its worker may not have it yet.
+    fn may_be_on_its_way(&self, now: Now, link: LinkId, lease: LeaseId) -> bool {
+        let job = self
+            .leases
+            .get(&lease)
+            .and_then(|id| self.runs.get(&id.run)?.job(id));
+        match job.map(|job| &job.state) {
+            Some(JobState::Leased {
+                link: sent_on,
+                since_ms,
+                ..
+            }) => {
+                let age_ms = now.monotonic_ms.saturating_sub(*since_ms);
+                *sent_on == link && age_ms < self.timing.silence_ms
+            }
+            Some(JobState::Held | JobState::Ready | JobState::Settled(_)) | None => false,
+        }
+    }
+
+    /// The tests whose report the session under a lease waits for.
+    fn awaited_tests(&self, lease: LeaseId) -> Option<JobId> {
+        let session = self
+            .leases
+            .get(&lease)
+            .filter(|id| id.kind == JobKind::Generate)?;
+        self.runs.get(&session.run)?.awaited_tests(session)
+    }
+
+    fn is_leased(&self, run: RunId, kind_is: impl Fn(&JobKind) -> bool) -> bool {
+        self.leases.values().any(|id| id.run == run && kind_is(&id.kind))
+    }
+
+    fn take_back_all(&mut self, now: Now, worker: WorkerId, attempt: &Attempt<'_>, outbox: &mut Outbox) {
         for lease in self.leases_of(worker) {
-            self.take_back(now, lease, &Attempt::Failed(reason), outbox);
+            self.take_back(now, lease, attempt, outbox);
         }
     }
 
@@ -574,6 +659,7 @@ impl Coordinator {
         };
         let (order, at_ms, place) = (run.order, run.clock_ms(now), run.place(id.problem));
         let attempts_max = run.spec.attempts_max;
+        let is_for_nobody = run.is_for_nobody(&id);
         let Some(job) = run.job_mut(&id) else { return };
         if id.kind == JobKind::Generate {
             job.add_busy(now.monotonic_ms);
@@ -587,23 +673,29 @@ impl Coordinator {
             }
             Attempt::Returned(reason) => reason,
         };
-        let failed_attempts = job.failed_attempts;
-        if failed_attempts >= attempts_max {
-            let failure = given_up(failed_attempts, reason);
+        let used_up = [(job.failed_attempts, attempts_max), (job.attempts, GRANTS_MAX)]
+            .into_iter()
+            .find(|(n, max)| n >= max);
+        if let Some((attempts, _)) = used_up {
+            let failure = given_up(attempts, reason);
             self.settle(now, id, JobOutcome::Error(failure), outbox);
             return;
         }
         outbox.write(Write::Job(job.record()));
-        let (job, reason) = (id.to_string(), (*reason).to_owned());
-        outbox.tell(
-            id.run,
-            Progress::Retried {
-                index: place,
-                job,
-                reason,
-            },
-        );
-        self.queue.push(order, id);
+        if is_for_nobody {
+            job.state = JobState::Held;
+        } else {
+            let (job, reason) = (id.to_string(), (*reason).to_owned());
+            outbox.tell(
+                id.run,
+                Progress::Retried {
+                    index: place,
+                    job,
+                    reason,
+                },
+            );
+            self.queue.push(order, id);
+        }
         self.tell_when_drained(id.run, outbox);
     }
 
@@ -614,11 +706,16 @@ impl Coordinator {
         let holds_evaluation = run.spec.staged && !run.generation_is_over();
         let mut ready = Vec::new();
         for problem in &mut run.problems {
+            let session_is_over = problem.generate.is_settled();
             let jobs = std::iter::once(&mut problem.generate)
                 .chain(problem.tests.values_mut())
                 .chain(&mut problem.evaluate);
             for job in jobs {
-                let waits = holds_evaluation && job.id.kind == JobKind::Evaluate;
+                let waits = match job.id.kind {
+                    JobKind::Generate => false,
+                    JobKind::RoundTests { .. } => session_is_over,
+                    JobKind::Evaluate => holds_evaluation,
+                };
                 if job.state == JobState::Held && !waits {
                     job.state = JobState::Ready;
                     ready.push(job.id);
@@ -689,21 +786,15 @@ impl Coordinator {
         }) {
             outbox.write_files(files);
         }
-        // Tests of its rounds that are still open are for nobody.
+        // Tests of its rounds that still wait are for nobody.
         let order = run.order;
-        let open: Vec<JobId> = run
-            .problem(id.problem)
-            .map(|(_, problem)| {
-                problem
-                    .tests
-                    .values()
-                    .filter(|job| !job.is_settled())
-                    .map(|job| job.id)
-                    .collect()
-            })
-            .unwrap_or_default();
-        for id in open {
-            self.queue.remove(order, id);
+        let tests = run
+            .problem_mut(id.problem)
+            .into_iter()
+            .flat_map(|problem| problem.tests.values_mut());
+        for job in tests.filter(|job| job.state == JobState::Ready) {
+            job.state = JobState::Held;
+            self.queue.remove(order, job.id);
         }
         if let Some(job) = run.evaluation_of(id.problem) {
             outbox.write(Write::Job(job.record()));
@@ -739,8 +830,9 @@ impl Coordinator {
     }
 
     fn tell_when_drained(&mut self, id: RunId, outbox: &mut Outbox) {
+        let is_idle = !self.is_leased(id, |_| true);
         let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.mode == Mode::Draining && run.leased_n(|_| true) == 0 && run.record.finished.is_none() {
+        if run.mode == Mode::Draining && is_idle && run.record.finished.is_none() {
             run.mode = Mode::Drained;
             outbox.tell(id, Progress::Drained);
         }
@@ -759,13 +851,25 @@ impl Coordinator {
                 let Some(link) = self.fleet.link_of(worker) else {
                     break;
                 };
-                if let Some(grant) = self.grant(now, id, worker, outbox) {
+                if let Some(grant) = self.grant(now, id, (worker, link), outbox) {
                     grants.entry(link).or_default().push(grant);
                 }
             }
         }
         for (link, grants) in grants {
+            let leases: Vec<LeaseId> = grants.iter().map(|grant| grant.lease).collect();
             outbox.send(link, CoordMsg::Jobs(grants));
+            for tests in leases.into_iter().filter_map(|lease| self.awaited_tests(lease)) {
+                self.send_failed_test(tests, outbox);
+            }
+        }
+    }
+
+    /// A session that goes on has the reports it asked for in its work, but not why there is none.
+    fn send_failed_test(&self, tests: JobId, outbox: &mut Outbox) {
+        let job = self.runs.get(&tests.run).and_then(|run| run.job(&tests));
+        if let Some(JobOutcome::Error(_)) = job.and_then(Job::outcome) {
+            self.send_test_report(tests, outbox);
         }
     }
 
@@ -775,13 +879,20 @@ impl Coordinator {
         };
         let is_generate = |kind: &JobKind| *kind == JobKind::Generate;
         match (job.kind, run.mode) {
-            (JobKind::RoundTests { .. }, _) | (JobKind::Evaluate, Mode::Running) => true,
-            (JobKind::Generate, Mode::Running) => run.spec.parallel || run.leased_n(is_generate) == 0,
-            (JobKind::Generate | JobKind::Evaluate, Mode::Draining | Mode::Drained) => false,
+            (JobKind::RoundTests { .. }, Mode::Running | Mode::Draining)
+            | (JobKind::Evaluate, Mode::Running) => true,
+            (JobKind::Generate, Mode::Running) => run.spec.parallel || !self.is_leased(job.run, is_generate),
+            (JobKind::Generate | JobKind::Evaluate, Mode::Draining) | (_, Mode::Drained) => false,
         }
     }
 
-    fn grant(&mut self, now: Now, id: JobId, worker: WorkerId, outbox: &mut Outbox) -> Option<JobGrant> {
+    fn grant(
+        &mut self,
+        now: Now,
+        id: JobId,
+        (worker, link): (WorkerId, LinkId),
+        outbox: &mut Outbox,
+    ) -> Option<JobGrant> {
         let role = role_of(&id);
         let (generation, evaluation) = (self.fleet.slots(Role::Gen), self.fleet.slots(Role::Eval));
         let cores = self.fleet.cores();
@@ -800,6 +911,7 @@ impl Coordinator {
         job.state = JobState::Leased {
             lease,
             worker,
+            link,
             since_ms: now.monotonic_ms,
         };
         let attempt = job.attempts;

@@ -2,18 +2,20 @@
 
 use roundhouse_proto::{JobId, LeaseId, WorkerId};
 
+use crate::event::LinkId;
 use crate::record::{JobOutcome, JobRecord, StoredState, Subject};
 
 /// How a job stands.
 ///
 /// ```text
-/// Held ──► Ready ──► Leased ──► Settled
+/// Held ◄─► Ready ──► Leased ──► Settled
 ///            ▲          │
 ///            └──────────┘ worker lost, given back, or failed for our reasons
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum JobState {
-    /// It waits for something else, such as the end of every session.
+    /// It waits for something else, such as the end of every session; tests of a round wait for ever once their
+    /// session is settled, unless that is tried again.
     Held,
     /// It waits for a worker.
     Ready,
@@ -21,6 +23,8 @@ pub(crate) enum JobState {
     Leased {
         lease: LeaseId,
         worker: WorkerId,
+        /// On which link the grant was sent.
+        link: LinkId,
         since_ms: u64,
     },
     /// Nothing changes any more.

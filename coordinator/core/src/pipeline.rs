@@ -169,7 +169,8 @@ impl Run {
         }
     }
 
-    /// Time on the run's clock, in milliseconds: it runs only while a coordinator is up.
+    /// Time on the run's clock, in milliseconds: it runs only while a coordinator is up and the run has an end to
+    /// come.
     pub(crate) fn clock_ms(&self, now: Now) -> u64 {
         self.clock_base_ms + now.monotonic_ms.saturating_sub(self.opened_ms)
     }
@@ -217,12 +218,6 @@ impl Run {
         self.problems.iter().flat_map(ProblemState::jobs)
     }
 
-    pub(crate) fn leased_n(&self, kind_is: impl Fn(&JobKind) -> bool) -> usize {
-        self.jobs()
-            .filter(|job| job.holder().is_some() && kind_is(&job.id.kind))
-            .count()
-    }
-
     pub(crate) fn generation_is_over(&self) -> bool {
         self.generation_open == 0
     }
@@ -258,22 +253,57 @@ impl Run {
         is_first
     }
 
-    /// Opens again what failures of ours had settled; the jobs that changed.
-    pub(crate) fn reopen_errors(&mut self) -> Vec<JobId> {
-        let jobs = self.problems.iter_mut().flat_map(|problem| {
-            let fixed = std::iter::once(&mut problem.generate).chain(&mut problem.evaluate);
-            fixed.chain(problem.tests.values_mut())
-        });
-        let reopened = jobs
-            .filter_map(|job| job.reopen_error().then_some(job.id))
-            .collect();
+    /// Opens again what failures of ours had settled; the jobs that changed. Tests of a round are opened only
+    /// together with their session: nobody else asks for their report.
+    pub(crate) fn reopen_errors(&mut self, now: Now) -> Vec<JobId> {
+        let mut reopened = Vec::new();
+        for problem in &mut self.problems {
+            if let Some(job) = &mut problem.evaluate
+                && job.reopen_error()
+            {
+                reopened.push(job.id);
+            }
+            if problem.generate.reopen_error() {
+                reopened.push(problem.generate.id);
+                let tests = problem.tests.values_mut();
+                reopened.extend(tests.filter_map(|job| job.reopen_error().then_some(job.id)));
+            }
+        }
         self.count_open();
+        if !reopened.is_empty() && self.record.finished.take().is_some() {
+            // The clock stood still since the end, as it does while no coordinator is up.
+            self.clock_base_ms = self.jobs().map(|job| job.at_ms).max().unwrap_or(0);
+            self.opened_ms = now.monotonic_ms;
+        }
         reopened
     }
 
     fn problem_is_settled(&self, position: u32) -> bool {
         self.problem(position)
             .is_some_and(|(spec, problem)| problem.outcome(spec) != ProblemOutcome::Open)
+    }
+
+    /// The tests whose report a session waits for: it asked for them last.
+    pub(crate) fn awaited_tests(&self, session: &JobId) -> Option<JobId> {
+        let (_, problem) = self.problem(session.problem)?;
+        let Some(SessionEvent::TestRequest { round, program, .. }) = problem.events.last() else {
+            return None;
+        };
+        let kind = JobKind::RoundTests {
+            round: *round,
+            program: program.digest(),
+        };
+        Some(JobId { kind, ..*session })
+    }
+
+    /// Whether the session is over to which tests of a round belong.
+    pub(crate) fn is_for_nobody(&self, id: &JobId) -> bool {
+        let is_tests = matches!(id.kind, JobKind::RoundTests { .. });
+        let is_over = |problem: &ProblemState| problem.generate.is_settled();
+        is_tests
+            && self
+                .problem(id.problem)
+                .is_some_and(|(_, problem)| is_over(problem))
     }
 
     /// The final evaluation that a settled session asks for; none if there is no program or no case.
@@ -392,9 +422,12 @@ impl Run {
                     outcome,
                 })
             }
-            PendingFile::Reports { .. } => Some(Files::Reports {
-                summary: self.summary(),
-            }),
+            PendingFile::Reports { .. } => {
+                self.record.finished?;
+                Some(Files::Reports {
+                    summary: self.summary(),
+                })
+            }
         }
     }
 
