@@ -2,3 +2,6 @@
 
 pub mod generate;
 pub mod llm;
+pub mod evaluate;
+pub mod judge_command;
+pub mod language;

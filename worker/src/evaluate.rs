@@ -1,0 +1,38 @@
+//! Evaluation: programs in, reports out.
+//!
+//! Stands between the link, which hands out work and fetches blobs, and the cage, which runs one program at a time.
+//! On the way of one program: [`Pool`] queues it for a cage → `judge` goes through the cases → `inputs` gives each
+//! run its standard input → the cage runs it → `comparator` and `clip` read its output as it comes → `verdict`.
+//! Expected outputs never enter a cage. Nothing here talks to the coordinator or to a disk.
+
+mod clip;
+mod comparator;
+#[cfg(test)]
+mod fake;
+mod gate;
+mod inputs;
+mod judge;
+pub mod pool;
+mod runner;
+mod verdict;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use pool::{Evaluation, Pool, PoolError, cages_for};
+
+/// Says to an evaluation that nobody wants its report any more. Cloning shares the flag.
+#[derive(Clone, Debug, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+impl Cancellation {
+    /// Ends the evaluation: the case that runs is stopped when it next writes, and no other one is begun.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,161 @@
+//! Who runs beside whom: every run of a program passes this gate, and one that must be alone waits until it is.
+//!
+//! Shared by all cages of a worker. Waits here are bounded by the wall limits of the runs that are inside.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Counts runs and keeps them out while one is to be alone.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Runs that are inside.
+    inside: usize,
+    /// Runs that ever went in, so that a run can see whether another one joined it.
+    entered: u64,
+    /// Runs that are alone or wait to be.
+    alone: usize,
+}
+
+/// How a run goes through the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Beside others.
+    Shared,
+    /// With nobody else inside.
+    Alone,
+}
+
+/// Whether another run was inside at any moment of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// No other run of this worker.
+    Alone,
+    /// At least one.
+    Beside,
+}
+
+/// A run that is inside; dropping it lets the run out.
+#[derive(Debug)]
+pub(crate) struct Pass<'g> {
+    gate: &'g Gate,
+    entry: Entry,
+    entered: u64,
+    company: Company,
+}
+
+impl Gate {
+    /// Lets a run in, after those before it where it must wait.
+    pub(crate) fn enter(&self, entry: Entry) -> Pass<'_> {
+        let mut state = self.state();
+        match entry {
+            Entry::Shared => {
+                while state.alone > 0 {
+                    state = self.wait(state);
+                }
+            }
+            Entry::Alone => {
+                state.alone += 1;
+                while state.inside > 0 {
+                    state = self.wait(state);
+                }
+            }
+        }
+        let company = if state.inside > 0 {
+            Company::Beside
+        } else {
+            Company::Alone
+        };
+        state.inside += 1;
+        state.entered += 1;
+        Pass {
+            gate: self,
+            entry,
+            entered: state.entered,
+            company,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Counters stay true when a holder panics: each is changed by one statement.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'g>(&self, state: MutexGuard<'g, State>) -> MutexGuard<'g, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass<'_> {
+    /// Who was inside since this run came in.
+    pub(crate) fn company(&self) -> Company {
+        if self.gate.state().entered == self.entered {
+            self.company
+        } else {
+            Company::Beside
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.state();
+        state.inside -= 1;
+        if self.entry == Entry::Alone {
+            state.alone -= 1;
+        }
+        self.gate.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn company_is_seen_by_the_run_that_was_there_and_by_the_one_that_joins() {
+        let gate = Gate::default();
+        let first = gate.enter(Entry::Shared);
+        assert_eq!(first.company(), Company::Alone);
+        let second = gate.enter(Entry::Shared);
+        assert_eq!(
+            (first.company(), second.company()),
+            (Company::Beside, Company::Beside)
+        );
+        drop(second);
+        assert_eq!(first.company(), Company::Beside);
+        drop(first);
+        assert_eq!(gate.enter(Entry::Shared).company(), Company::Alone);
+    }
+
+    #[test]
+    fn a_run_that_is_alone_never_meets_another() {
+        let gate = Gate::default();
+        let inside = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (gate, inside) = (&gate, &inside);
+                scope.spawn(move || {
+                    for turn in 0..200 {
+                        let alone = (thread + turn) % 3 == 0;
+                        let pass = gate.enter(if alone { Entry::Alone } else { Entry::Shared });
+                        let others = inside.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        if alone {
+                            assert_eq!((others, pass.company()), (0, Company::Alone));
+                            assert_eq!(inside.load(Ordering::SeqCst), 1);
+                        }
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(gate.enter(Entry::Alone).company(), Company::Alone);
+    }
+}

@@ -1,0 +1,303 @@
+#![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use roundhouse_proto::{Digest, Isolation};
+
+use super::*;
+use crate::evaluate::fake::{Answer, Asked, FakeCages, broken, echo_cases, failed, killed, work, wrote};
+
+fn surroundings() -> Surroundings {
+    Surroundings {
+        interpreter: Arc::new(Interpreter::pretended()),
+        inputs: SealedInputs::default(),
+        gate: Gate::default(),
+    }
+}
+
+/// Judges the program `p` against cases that expect their own input.
+fn judge(
+    work: &EvaluateWork,
+    inputs: &[&str],
+    script: impl Fn(&Asked<'_>) -> Answer + Send + Sync + 'static,
+) -> (EvaluationReport, Vec<String>) {
+    let cages = FakeCages::new(script);
+    let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
+    let judge = Judge {
+        work,
+        program: b"p",
+        tests: &echo_cases(inputs),
+        around: &surroundings(),
+        is_stopped: &|| false,
+    };
+    let report = judge.judge(&mut seat, &mut |_| {}).unwrap();
+    (report, cages.log())
+}
+
+/// Verdicts in order; those of cases that were not run in brackets.
+fn verdicts(report: &EvaluationReport) -> String {
+    let word = |case: &CaseResult| match case.not_run {
+        true => format!("[{}]", case.verdict),
+        false => case.verdict.to_string(),
+    };
+    report.cases.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_case_is_run_once_in_one_cage_with_its_own_input() {
+    let (report, log) = judge(&work(), &["1", "2"], |asked| {
+        wrote(if asked.input == "1" { "1" } else { "x" })
+    });
+    let case = |case, verdict, stdout: &str| CaseResult {
+        verdict,
+        not_run: false,
+        cpu_ms: 1,
+        wall_ms: 2,
+        memory_bytes: 3,
+        exit_code: Some(0),
+        stdout: Clip {
+            head: stdout.to_owned(),
+            ..Clip::default()
+        },
+        ..not_run(case, verdict)
+    };
+    let expected = EvaluationReport {
+        cases: vec![
+            case(0, Verdict::Accepted, "1"),
+            case(1, Verdict::WrongAnswer, "x"),
+        ],
+        isolation: Isolation::Partial,
+        interpreter: "CPython 3.0.0".to_owned(),
+        busy_ms: report.busy_ms,
+    };
+    assert_eq!(report, expected);
+    assert_eq!(log, ["start", "load p", "run 1", "run 2"]);
+}
+
+#[test]
+fn a_test_set_without_cases_gives_an_empty_report() {
+    let (report, log) = judge(&work(), &[], |_| wrote(""));
+    assert_eq!((verdicts(&report).as_str(), log), ("", vec!["start".to_owned()]));
+}
+
+#[test]
+fn a_program_that_does_not_compile_is_said_so_once_and_its_cases_are_not_run() {
+    let message = "  File \"/w/main.py\", line 1\n    (\n    ^\nSyntaxError: '(' was never closed\n";
+    let (report, log) = judge(&work(), &["1", "2", "3"], move |_| failed(message));
+    assert_eq!(verdicts(&report), "CE [CE] [CE]");
+    assert_eq!(report.cases[0].stderr_tail, message);
+    assert_eq!(log, ["start", "load p", "run 1", "compile"]);
+}
+
+#[test]
+fn a_syntax_error_that_the_program_raises_is_a_runtime_error_without_a_compile_check() {
+    let message =
+        "Traceback (most recent call last):\n  File \"<string>\", line 1\nSyntaxError: invalid syntax\n";
+    let (report, log) = judge(&work(), &["1"], move |_| failed(message));
+    assert_eq!(verdicts(&report), "RE");
+    assert_eq!(log, ["start", "load p", "run 1"]);
+}
+
+#[test]
+fn a_program_that_compiles_and_gives_up_with_a_message_is_checked_once() {
+    let (report, log) = judge(&work(), &["1", "2"], |asked| match asked.compile {
+        true => wrote(""),
+        false => failed("cannot do that\n"),
+    });
+    assert_eq!(verdicts(&report), "RE RE");
+    assert_eq!(log, ["start", "load p", "run 1", "compile", "run 2"]);
+}
+
+#[test]
+fn after_the_allowed_time_outs_the_rest_count_as_timed_out_and_are_not_run() {
+    let late = |asked: &Asked<'_>| match asked.input {
+        "ok" => wrote("ok"),
+        _ => killed(Crossed::Cpu, 1001, 1100),
+    };
+    let inputs = ["a", "ok", "b", "c", "ok", "d"];
+    assert_eq!(
+        verdicts(&judge(&work(), &inputs, late).0),
+        "TLE AC TLE TLE [TLE] [TLE]"
+    );
+    let all = EvaluateWork {
+        timeouts_max: 0,
+        ..work()
+    };
+    assert_eq!(verdicts(&judge(&all, &inputs, late).0), "TLE AC TLE TLE AC TLE");
+}
+
+#[test]
+fn after_the_first_failure_the_rest_have_its_verdict_and_are_not_run() {
+    let stopping = EvaluateWork {
+        stop_on_first_failure: true,
+        ..work()
+    };
+    let (report, _) = judge(&stopping, &["a", "b", "c"], |asked| match asked.input {
+        "a" => wrote("a"),
+        _ => failed("Traceback (most recent call last):\nZeroDivisionError\n"),
+    });
+    assert_eq!(verdicts(&report), "AC RE [RE]");
+}
+
+#[test]
+fn a_wrong_output_is_stopped_at_once_only_if_the_first_failure_ends_all() {
+    let script = |_: &Asked<'_>| wrote("x 1 2 3 4 5 6");
+    let stopping = EvaluateWork {
+        stop_on_first_failure: true,
+        ..work()
+    };
+    let (report, _) = judge(&stopping, &["a"], script);
+    assert_eq!(
+        (verdicts(&report).as_str(), report.cases[0].stdout.head.as_str()),
+        ("WA", "x 1")
+    );
+    let (report, _) = judge(&work(), &["a"], script);
+    assert_eq!(
+        (verdicts(&report).as_str(), report.cases[0].stdout.head.as_str()),
+        ("WA", "x 1 2 3 4 5 6")
+    );
+}
+
+#[test]
+fn a_time_out_by_the_wall_with_cpu_left_is_repeated_once_and_the_repeat_decides() {
+    let runs = AtomicU32::new(0);
+    let (report, log) = judge(&work(), &["a", "b"], move |asked| match asked.input {
+        "a" if runs.fetch_add(1, Ordering::Relaxed) > 0 => wrote("a"),
+        _ => killed(Crossed::Wall, 900, 6000),
+    });
+    assert_eq!(verdicts(&report), "AC TLE");
+    assert_eq!(log, ["start", "load p", "run a", "run a", "run b"]);
+}
+
+#[test]
+fn a_time_out_that_is_no_doubt_the_programs_own_is_not_repeated() {
+    for (crossed, cpu_ms, wall_ms) in [
+        (Crossed::Cpu, 1001, 1001),
+        // It slept, alone.
+        (Crossed::Wall, 20, 6000),
+        (Crossed::Wall, 1000, 6000),
+    ] {
+        let (report, log) = judge(&work(), &["a"], move |_| killed(crossed, cpu_ms, wall_ms));
+        assert_eq!(verdicts(&report), "TLE");
+        assert_eq!(log, ["start", "load p", "run a"]);
+    }
+}
+
+#[test]
+fn a_time_out_beside_another_program_is_repeated_alone() {
+    let around = Arc::new(surroundings());
+    let runs = AtomicU32::new(0);
+    let company = Arc::clone(&around);
+    let cages = FakeCages::new(move |_| {
+        if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+            // Another cage's run comes and goes meanwhile.
+            drop(company.gate.enter(Entry::Shared));
+            return killed(Crossed::Cpu, 1001, 1500);
+        }
+        wrote("a")
+    });
+    let mut seat = Seat::start(Arc::new(cages), None).unwrap();
+    let judge = Judge {
+        work: &work(),
+        program: b"p",
+        tests: &echo_cases(&["a"]),
+        around: &around,
+        is_stopped: &|| false,
+    };
+    assert_eq!(verdicts(&judge.judge(&mut seat, &mut |_| {}).unwrap()), "AC");
+}
+
+#[test]
+fn a_cage_that_fails_is_replaced_and_the_case_tried_again() {
+    let runs = AtomicU32::new(0);
+    let (report, log) = judge(&work(), &["a"], move |_| {
+        match runs.fetch_add(1, Ordering::Relaxed) {
+            0 => broken(),
+            _ => wrote("a"),
+        }
+    });
+    assert_eq!(verdicts(&report), "AC");
+    assert_eq!(log, ["start", "load p", "run a", "start", "load p", "run a"]);
+}
+
+#[test]
+fn a_case_that_no_cage_can_run_is_an_internal_error_and_never_the_programs_first_failure() {
+    let stopping = EvaluateWork {
+        stop_on_first_failure: true,
+        ..work()
+    };
+    let (report, _) = judge(&stopping, &["a", "bad", "c"], |asked| match asked.input {
+        "bad" => broken(),
+        input => wrote(input),
+    });
+    assert_eq!(verdicts(&report), "AC IE AC");
+    assert_eq!(report.cases[1].stderr_tail, "not judged: the init is gone");
+}
+
+#[test]
+fn a_program_that_the_machinery_fails_three_times_in_a_row_is_given_up() {
+    let (report, log) = judge(&work(), &["a", "b", "c", "d"], |_| broken());
+    assert_eq!(verdicts(&report), "IE IE IE [IE]");
+    assert_eq!(log.iter().filter(|line| line.starts_with("run")).count(), 6);
+}
+
+#[test]
+fn a_stopped_evaluation_begins_no_other_case() {
+    let stop = Cell::new(false);
+    let cages = FakeCages::new(|asked| wrote(asked.input));
+    let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
+    let judge = Judge {
+        work: &work(),
+        program: b"p",
+        tests: &echo_cases(&["a", "b"]),
+        around: &surroundings(),
+        is_stopped: &|| stop.get(),
+    };
+    assert_eq!(judge.judge(&mut seat, &mut |_| stop.set(true)), Err(Stopped));
+    assert_eq!(cages.log(), ["start", "load p", "run a"]);
+}
+
+#[test]
+fn another_program_between_two_cases_makes_the_first_one_be_loaded_again() {
+    let cages = FakeCages::new(|asked| wrote(asked.input));
+    let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
+    let (around, work) = (surroundings(), work());
+    let other_work = EvaluateWork {
+        tests: Digest::of(b"others"),
+        ..work.clone()
+    };
+    let (tests, other_tests) = (echo_cases(&["a", "b"]), echo_cases(&["x"]));
+    let first = Judge {
+        work: &work,
+        program: b"p",
+        tests: &tests,
+        around: &around,
+        is_stopped: &|| false,
+    };
+    let other = Judge {
+        work: &other_work,
+        program: b"q",
+        tests: &other_tests,
+        ..first
+    };
+    let report = first.judge(&mut seat, &mut |seat| {
+        assert_eq!(verdicts(&other.judge(seat, &mut |_| {}).unwrap()), "AC");
+    });
+    assert_eq!(verdicts(&report.unwrap()), "AC AC");
+    assert_eq!(
+        cages.log(),
+        ["start", "load p", "run a", "load q", "run x", "load p", "run b"]
+    );
+}
+
+#[test]
+fn stderr_keeps_its_last_whole_lines() {
+    assert_eq!(last_lines(b"a\nb\n"), "a\nb\n");
+    let line = "x".repeat(STDERR_CHARS_MAX - 1) + "\n";
+    assert_eq!(last_lines(format!("first\n{line}").as_bytes()), line);
+    assert_eq!(last_lines(format!("first line is cut\nx{line}").as_bytes()), line);
+    let long = "ä".repeat(STDERR_CHARS_MAX + 5);
+    assert_eq!(last_lines(long.as_bytes()), "ä".repeat(STDERR_CHARS_MAX));
+}

@@ -1,0 +1,170 @@
+//! A seat for one cage: makes the cage, keeps the program in it, and replaces it when it failed.
+//!
+//! Stands between `judge` and the sandbox. The traits are the seam at which tests put a cage that is none.
+//! Does not try again: that is for `judge`, which must start its comparison anew.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use roundhouse_proto::Isolation;
+use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits};
+
+use crate::language::{Interpreter, MAIN_FILE};
+
+/// What a program may write to its own files.
+const SCRATCH_BYTES_MAX: u64 = 64 << 20;
+/// Files that a program may make.
+const SCRATCH_FILES_MAX: u64 = 4096;
+
+/// The machinery failed; says nothing about the program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct CageFailure(pub(crate) String);
+
+impl From<io::Error> for CageFailure {
+    fn from(error: io::Error) -> Self {
+        Self(format!("the input could not be made ready: {error}"))
+    }
+}
+
+/// A cage, seen by who judges.
+pub(crate) trait Runner {
+    /// How well it shuts programs in.
+    fn isolation(&self) -> Isolation;
+    /// Puts the program's text into it.
+    fn load(&mut self, program: &[u8]) -> Result<(), CageFailure>;
+    /// Runs what was loaded.
+    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure>;
+}
+
+/// Where cages come from.
+pub(crate) trait CageSource: Send + Sync {
+    /// Makes one, pinned to a CPU if one is given.
+    fn start(&self, cpu: Option<usize>) -> Result<Box<dyn Runner>, CageFailure>;
+}
+
+/// Cages of the sandbox.
+#[derive(Debug)]
+pub(crate) struct SandboxCages {
+    /// The executable that a cage's init is entered from.
+    pub(crate) entry: PathBuf,
+    /// What runs in them.
+    pub(crate) interpreter: Arc<Interpreter>,
+}
+
+impl CageSource for SandboxCages {
+    fn start(&self, cpu: Option<usize>) -> Result<Box<dyn Runner>, CageFailure> {
+        let config = CageConfig {
+            entry: self.entry.clone(),
+            runtime: self.interpreter.runtime().to_vec(),
+            environment: self.interpreter.environment().to_vec(),
+            scratch_bytes: SCRATCH_BYTES_MAX,
+            scratch_inodes: SCRATCH_FILES_MAX,
+            cpu,
+        };
+        let cage = Cage::start(&config).map_err(|error| CageFailure(chain(&error)))?;
+        Ok(Box::new(cage))
+    }
+}
+
+impl Runner for Cage {
+    fn isolation(&self) -> Isolation {
+        match self.containment().level {
+            // No system-call filter and no cgroup yet.
+            Level::Namespaces => Isolation::Partial,
+            Level::Limits => Isolation::None,
+        }
+    }
+
+    fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
+        Cage::load(self, MAIN_FILE, program).map_err(|error| CageFailure(chain(&error)))
+    }
+
+    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure> {
+        Cage::run(self, run, stdout).map_err(|error| CageFailure(chain(&error)))
+    }
+}
+
+/// An error and its sources in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Names one judging of one program, so that a seat knows whose text is in its cage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+/// One cage's seat. Empty until the first run and after a failure.
+pub(crate) struct Seat {
+    source: Arc<dyn CageSource>,
+    cpu: Option<usize>,
+    cage: Option<Box<dyn Runner>>,
+    isolation: Isolation,
+    loaded: Option<Ticket>,
+    tickets: u64,
+}
+
+impl Seat {
+    /// Starts the first cage, so that one that cannot be made is found before there is work for it.
+    pub(crate) fn start(source: Arc<dyn CageSource>, cpu: Option<usize>) -> Result<Self, CageFailure> {
+        let cage = source.start(cpu)?;
+        Ok(Self {
+            source,
+            cpu,
+            isolation: cage.isolation(),
+            cage: Some(cage),
+            loaded: None,
+            tickets: 0,
+        })
+    }
+
+    /// How well the last cage shuts programs in.
+    pub(crate) fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// A name that no other judging on this seat has.
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    /// Runs `program` once, in a new cage if there is none. A cage that fails is dropped.
+    pub(crate) fn run(
+        &mut self,
+        (ticket, program): (Ticket, &[u8]),
+        argv: &[String],
+        stdin: BorrowedFd<'_>,
+        limits: RunLimits,
+        stdout: &mut dyn FnMut(&[u8]) -> Flow,
+    ) -> Result<RunEnd, CageFailure> {
+        // Out of its place while it runs: an early return leaves the seat empty.
+        let mut cage = match self.cage.take() {
+            Some(cage) => cage,
+            None => self.replace()?,
+        };
+        if self.loaded.take() != Some(ticket) {
+            cage.load(program)?;
+        }
+        let end = cage.run(&Run { argv, stdin, limits }, stdout)?;
+        self.cage = Some(cage);
+        self.loaded = Some(ticket);
+        Ok(end)
+    }
+
+    /// Drops the cage, with whatever is in it.
+    pub(crate) fn clear(&mut self) {
+        self.cage = None;
+        self.loaded = None;
+    }
+
+    fn replace(&mut self) -> Result<Box<dyn Runner>, CageFailure> {
+        self.loaded = None;
+        let cage = self.source.start(self.cpu)?;
+        self.isolation = cage.isolation();
+        Ok(cage)
+    }
+}

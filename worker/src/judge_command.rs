@@ -1,0 +1,261 @@
+//! `worker judge`: judges the programs of a file, without a coordinator.
+//!
+//! Reads all lines before it runs anything, judges them in order in one cage, and writes one line for each.
+
+mod lines;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use bytes::Bytes;
+use roundhouse_proto::work::Priority;
+use roundhouse_proto::{
+    Case, CaseResult, Digest, EvaluateWork, Isolation, Language, Payload, TestSet, Tier, Verdict,
+};
+use serde::Serialize;
+
+use crate::evaluate::{Cancellation, Evaluation, Pool};
+use crate::language::Interpreter;
+use lines::{Line, LineError};
+
+/// Bytes of a file of programs.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Characters of an output that are collected; `stdout_head` shows the first half.
+const OUTPUT_CHARS: u32 = 4000;
+/// What a cage's init is entered from; stays right when the file on the disk is replaced.
+const THIS_EXECUTABLE: &str = "/proc/self/exe";
+/// Finished, but some programs could not be judged for reasons of ours.
+const EXIT_INCOMPLETE: u8 = 3;
+
+/// Flags of `worker judge`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct JudgeArgs {
+    /// File of programs, one JSON object a line: id, language, source, input, expected, limits (optional),
+    /// comparator (optional); `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    cases: PathBuf,
+    /// Python interpreter that runs the programs [default: `python3` on PATH]
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+}
+
+/// Why nothing was judged.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("read programs from `{file}`")]
+    Read {
+        file: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("read programs from `{file}`: expected at most {FILE_BYTES_MAX} bytes")]
+    TooLong { file: String },
+    #[error("read programs from `{file}`, line {line}: {source}")]
+    Line {
+        file: String,
+        line: usize,
+        source: LineError,
+    },
+}
+
+/// What is written for each program.
+#[derive(Debug, Serialize)]
+struct Judged<'a> {
+    id: &'a serde_json::Value,
+    verdict: Verdict,
+    cpu_ms: u64,
+    wall_ms: u64,
+    memory_bytes: u64,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    stdout_head: &'a str,
+    stderr_tail: &'a str,
+    isolation: Isolation,
+}
+
+/// Judges the programs of a file and writes one JSON line for each to standard output, flushed. Ends with 0, or with
+/// 3 if some could not be judged for reasons of ours.
+///
+/// # Errors
+/// The file cannot be read or one of its lines is wrong (nothing is judged then), there is no interpreter or no
+/// cage, or standard output is closed.
+pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
+    let lines = read(&args.cases)?;
+    let interpreter = Interpreter::resolve(Language::Python3, args.python.as_deref())?;
+    let pool = Pool::start(PathBuf::from(THIS_EXECUTABLE), interpreter, NonZeroUsize::MIN)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .context("start the runtime")?;
+    let mut code = ExitCode::SUCCESS;
+    for line in lines {
+        let (id, evaluation) = evaluation(line);
+        let report = runtime.block_on(pool.evaluate(evaluation))?;
+        let [result] = report.cases.as_slice() else {
+            anyhow::bail!("one case was judged, but the report has {}", report.cases.len());
+        };
+        if result.verdict == Verdict::InternalError {
+            code = ExitCode::from(EXIT_INCOMPLETE);
+        }
+        write(&judged(&id, result, report.isolation)).context("write to standard output")?;
+    }
+    Ok(code)
+}
+
+fn read(path: &Path) -> Result<Vec<Line>, FileError> {
+    let mut bytes = Vec::new();
+    let is_stdin = path == Path::new("-");
+    let file = if is_stdin {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    let open = || -> io::Result<Box<dyn Read>> {
+        Ok(if is_stdin {
+            Box::new(io::stdin().lock())
+        } else {
+            Box::new(File::open(path)?)
+        })
+    };
+    open()
+        .and_then(|source| source.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|source| FileError::Read {
+            file: file.clone(),
+            source,
+        })?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(FileError::TooLong { file });
+    }
+    parse(&bytes, &file)
+}
+
+fn parse(bytes: &[u8], file: &str) -> Result<Vec<Line>, FileError> {
+    let numbered = bytes.split(|byte| *byte == b'\n').zip(1..);
+    numbered
+        .filter(|(text, _)| !text.iter().all(u8::is_ascii_whitespace))
+        .map(|(text, line)| {
+            Line::parse(text).map_err(|source| FileError::Line {
+                file: file.to_owned(),
+                line,
+                source,
+            })
+        })
+        .collect()
+}
+
+fn evaluation(line: Line) -> (serde_json::Value, Evaluation) {
+    // Equal inputs share one sealed file.
+    let tests = Digest::of(line.input.as_bytes());
+    let case = Case {
+        tier: Tier::Private,
+        input: Bytes::from(line.input),
+        expected: Bytes::from(line.expected),
+    };
+    let evaluation = Evaluation {
+        work: EvaluateWork {
+            program: Payload::Inline(Bytes::new()),
+            language: line.language,
+            tests,
+            limits: line.limits,
+            comparator: line.comparator,
+            ignore_exit_status: false,
+            timeouts_max: 0,
+            stop_on_first_failure: false,
+            output_chars: OUTPUT_CHARS,
+        },
+        program: Bytes::from(line.source),
+        tests: Arc::new(TestSet { cases: vec![case] }),
+        priority: Priority::NORMAL,
+        cancellation: Cancellation::default(),
+    };
+    (line.id, evaluation)
+}
+
+fn judged<'a>(id: &'a serde_json::Value, result: &'a CaseResult, isolation: Isolation) -> Judged<'a> {
+    let half = OUTPUT_CHARS as usize / 2;
+    let stdout = result.stdout.head.as_str();
+    let end = stdout.char_indices().nth(half).map_or(stdout.len(), |(at, _)| at);
+    Judged {
+        id,
+        verdict: result.verdict,
+        cpu_ms: result.cpu_ms,
+        wall_ms: result.wall_ms,
+        memory_bytes: result.memory_bytes,
+        exit_code: result.exit_code,
+        signal: result.signal,
+        stdout_head: &stdout[..end],
+        stderr_tail: &result.stderr_tail,
+        isolation,
+    }
+}
+
+fn write(judged: &Judged<'_>) -> io::Result<()> {
+    let mut text = serde_json::to_vec(judged)?;
+    text.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&text)?;
+    stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+    use roundhouse_proto::Clip;
+
+    use super::*;
+
+    #[test]
+    fn a_bad_line_is_named_and_empty_ones_are_counted() {
+        let good = r#"{"id": 1, "language": "python3", "source": "", "input": "", "expected": ""}"#;
+        assert_eq!(
+            parse(format!("\n{good}\n\n{good}\r\n").as_bytes(), "f")
+                .unwrap()
+                .len(),
+            2
+        );
+        let error = parse(format!("{good}\n\n{{\"id\": 1}}\n").as_bytes(), "f.jsonl").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "read programs from `f.jsonl`, line 3: field `language` is missing: expected `python3`"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = read(Path::new("/nowhere/f.jsonl")).unwrap_err();
+        assert_eq!(error.to_string(), "read programs from `/nowhere/f.jsonl`");
+    }
+
+    #[test]
+    fn a_result_is_one_line_of_json_with_every_key() {
+        let result = CaseResult {
+            case: 0,
+            verdict: Verdict::RuntimeError,
+            not_run: false,
+            cpu_ms: 1,
+            wall_ms: 2,
+            memory_bytes: 3,
+            exit_code: None,
+            signal: Some(11),
+            stdout: Clip {
+                head: "é".repeat(3000),
+                ..Clip::default()
+            },
+            stderr_tail: "a\nb".to_owned(),
+        };
+        let id = serde_json::json!("x");
+        let text = serde_json::to_string(&judged(&id, &result, Isolation::FullNocg)).unwrap();
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"id":"x","verdict":"RE","cpu_ms":1,"wall_ms":2,"memory_bytes":3,"exit_code":null,"signal":11,"stdout_head":"{}","stderr_tail":"a\nb","isolation":"full-nocg"}}"#,
+                "é".repeat(2000)
+            )
+        );
+    }
+}

@@ -1,0 +1,338 @@
+//! Python 3: asks the interpreter what it is and what it reads.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+
+use super::{Interpreter, InterpreterError, MAIN_FILE};
+
+/// How long an interpreter may take to answer; a cold start from a network disk takes seconds.
+const ANSWER_SECONDS_MAX: u64 = 60;
+/// The oldest minor version of Python 3 that is used.
+const MINOR_MIN: u32 = 8;
+/// Characters of a wrong answer that are shown.
+const ANSWER_CHARS_MAX: usize = 300;
+
+/// Where the real executable is; in an environment of its own kind it must be started by the name it has there.
+const WHERE: &str = "import sys; print(sys.executable if sys.prefix != getattr(sys, 'base_prefix', sys.prefix) \
+                     else __import__('os').path.realpath(sys.executable))";
+
+/// What it is and what it reads. Modules written in C are imported for the libraries that they bring.
+const WHAT: &str = r#"
+import json, os, platform, sys, sysconfig
+for name in ("_bz2", "_ctypes", "_decimal", "_hashlib", "_lzma", "_sqlite3", "_ssl", "_uuid", "readline", "zlib", "numpy"):
+    try:
+        __import__(name)
+    except Exception:
+        pass
+mapped = set()
+with open("/proc/self/maps") as maps:
+    for line in maps:
+        fields = line.rstrip("\n").split(None, 5)
+        if len(fields) == 6 and fields[5].startswith("/"):
+            mapped.add(fields[5])
+links, link = [], os.path.abspath(sys.executable)
+while len(links) < 40 and os.path.islink(link):
+    links.append(link)
+    link = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)))
+print(json.dumps({
+    "implementation": platform.python_implementation(),
+    "version": platform.python_version(),
+    "major": sys.version_info[0],
+    "minor": sys.version_info[1],
+    "executables": links + [link, os.path.realpath(link)],
+    "prefixes": [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix],
+    "libraries": [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")] + sys.path[1:],
+    "mapped": sorted(mapped),
+}))
+"#;
+
+/// Compiles as the interpreter does before it runs a file, and does not run it.
+const COMPILE: &str = "compile(open('main.py', 'rb').read(), 'main.py', 'exec', dont_inherit=True)";
+
+/// Paths that any dynamically linked program reads.
+const SYSTEM_RUNTIME: [&str; 6] = [
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/etc/ld.so.cache",
+    // Debian's numpy finds its libraries over this.
+    "/etc/alternatives",
+];
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    implementation: String,
+    version: String,
+    major: u32,
+    minor: u32,
+    executables: Vec<PathBuf>,
+    prefixes: Vec<PathBuf>,
+    libraries: Vec<PathBuf>,
+    mapped: Vec<PathBuf>,
+}
+
+pub(super) fn resolve(wanted: &Path) -> Result<Interpreter, InterpreterError> {
+    // A shim needs the caller's environment to choose a version; nothing after it does.
+    let real = ask(Command::new(wanted).args(["-c", WHERE]), wanted)?;
+    let executable = PathBuf::from(real.trim_end());
+    if !executable.is_absolute() {
+        return Err(unusable(wanted, "it does not know its own path"));
+    }
+    let environment = environment(&executable);
+    let mut question = Command::new(&executable);
+    question
+        .args(["-c", WHAT])
+        .current_dir("/")
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    let text = ask(&mut question, &executable)?;
+    let answer: Answer =
+        serde_json::from_str(&text).map_err(|error| unusable(&executable, &format!("{error}: {text}")))?;
+    let name = format!("{} {}", answer.implementation, answer.version);
+    if (answer.major, answer.minor) < (3, MINOR_MIN) {
+        return Err(InterpreterError::TooOld {
+            path: wanted.display().to_string(),
+            name,
+        });
+    }
+    let argument = executable
+        .to_str()
+        .ok_or_else(|| unusable(&executable, "its path is not UTF-8"))?;
+    Ok(Interpreter {
+        name,
+        runtime: runtime(&answer, Path::exists),
+        environment,
+        run_argv: [argument, MAIN_FILE].map(str::to_owned).to_vec(),
+        compile_argv: [argument, "-c", COMPILE].map(str::to_owned).to_vec(),
+        executable,
+    })
+}
+
+/// A short list: nothing of the worker's own environment goes in.
+fn environment(executable: &Path) -> Vec<(String, String)> {
+    let directory = executable.parent().unwrap_or(Path::new("/usr/bin")).display();
+    let variables = [
+        ("PATH", format!("{directory}:/usr/bin:/bin")),
+        ("HOME", "/w".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        // The order of a set of texts is the same in every run, on every worker.
+        ("PYTHONHASHSEED", "0".to_owned()),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+/// What must be readable inside a cage: never a whole prefix, which may be `/usr` or somebody's home.
+fn runtime(answer: &Answer, exists: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let of_prefixes = answer
+        .prefixes
+        .iter()
+        .flat_map(|prefix| ["lib", "lib64", "pyvenv.cfg"].map(|name| prefix.join(name)));
+    let of_objects = answer.mapped.iter().filter_map(|file| {
+        let is_object = file.file_name()?.to_str()?.contains(".so");
+        is_object.then(|| file.parent().map(Path::to_owned)).flatten()
+    });
+    let mut paths: Vec<PathBuf> = SYSTEM_RUNTIME
+        .into_iter()
+        .map(PathBuf::from)
+        .chain(of_prefixes)
+        .chain(answer.libraries.iter().cloned())
+        .chain(answer.executables.iter().cloned())
+        .chain(of_objects)
+        .filter(|path| path.is_absolute() && path.parent().is_some() && exists(path))
+        .collect();
+    // A directory sorts before what is in it.
+    paths.sort();
+    paths.dedup_by(|path, kept| path.starts_with(&*kept));
+    paths
+}
+
+/// Runs a question and gives what it wrote.
+fn ask(question: &mut Command, path: &Path) -> Result<String, InterpreterError> {
+    let shown = || path.display().to_string();
+    let child = question
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => InterpreterError::Missing { wanted: shown() },
+            _ => InterpreterError::Start {
+                path: shown(),
+                source,
+            },
+        })?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let (sender, receiver) = sync_channel::<io::Result<Output>>(1);
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = match receiver.recv_timeout(Duration::from_secs(ANSWER_SECONDS_MAX)) {
+        Ok(output) => output.map_err(|source| InterpreterError::Start {
+            path: shown(),
+            source,
+        })?,
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            // Not reaped yet, since its thread has not answered: the id is still its own.
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+            return Err(InterpreterError::Silent {
+                path: shown(),
+                seconds: ANSWER_SECONDS_MAX,
+            });
+        }
+    };
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(unusable(path, &format!("{}: {}", output.status, stderr.trim())));
+    }
+    String::from_utf8(output.stdout).map_err(|_| unusable(path, "its answer is not UTF-8"))
+}
+
+fn unusable(path: &Path, answer: &str) -> InterpreterError {
+    InterpreterError::Unusable {
+        path: path.display().to_string(),
+        answer: answer.chars().take(ANSWER_CHARS_MAX).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+    use super::*;
+
+    fn paths(texts: &[&str]) -> Vec<PathBuf> {
+        texts.iter().map(PathBuf::from).collect()
+    }
+
+    /// Written by a child: a file that this process has open for writing, if only while another test forks, cannot
+    /// be executed.
+    fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
+        let path = directory.join(name);
+        let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let mut shell = Command::new("sh");
+        let status = shell.args(["-c", write, "sh", text]).arg(&path).status().unwrap();
+        assert!(status.success());
+        path
+    }
+
+    #[test]
+    fn runtime_of_a_system_python_holds_no_directory_of_programs_and_nothing_twice() {
+        let answer = Answer {
+            implementation: "CPython".to_owned(),
+            version: "3.11.2".to_owned(),
+            major: 3,
+            minor: 11,
+            executables: paths(&["/usr/bin/python3", "/usr/bin/python3.11", "/usr/bin/python3.11"]),
+            prefixes: paths(&["/usr", "/usr"]),
+            libraries: paths(&[
+                "/usr/lib/python3.11",
+                "/usr/local/lib/python3.11/dist-packages",
+                "",
+                "/gone",
+            ]),
+            mapped: paths(&[
+                "/opt/ssl/libssl.so.3",
+                "/usr/lib/locale/locale-archive",
+                "/usr/bin/python3.11",
+            ]),
+        };
+        assert_eq!(
+            runtime(&answer, |path| path != Path::new("/gone")
+                && !path.ends_with("pyvenv.cfg")),
+            paths(&[
+                "/etc/alternatives",
+                "/etc/ld.so.cache",
+                "/lib",
+                "/lib64",
+                "/opt/ssl",
+                "/usr/bin/python3",
+                "/usr/bin/python3.11",
+                "/usr/lib",
+                "/usr/lib64",
+                "/usr/local/lib/python3.11/dist-packages",
+            ])
+        );
+    }
+
+    #[test]
+    fn the_python_on_the_path_is_resolved_to_a_real_executable_without_anything_of_our_environment() {
+        let interpreter = resolve(Path::new("python3")).unwrap();
+        assert!(interpreter.name().starts_with("CPython 3."), "{interpreter:?}");
+        let executable = interpreter.executable();
+        assert_eq!(executable, std::fs::canonicalize(executable).unwrap());
+        assert!(
+            interpreter
+                .runtime()
+                .iter()
+                .any(|path| executable.starts_with(path))
+        );
+        let names: Vec<&str> = interpreter
+            .environment()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(names, ["PATH", "HOME", "LANG", "PYTHONHASHSEED"]);
+    }
+
+    #[test]
+    fn a_shim_is_asked_once_and_then_left_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = resolve(Path::new("python3")).unwrap();
+        let text = format!(
+            "#!/bin/sh\necho >> {}/asked\nexec {} \"$@\"\n",
+            directory.path().display(),
+            real.executable().display()
+        );
+        let shim = script(directory.path(), "python3", &text);
+        assert_eq!(resolve(&shim).unwrap(), real);
+        assert_eq!(std::fs::read(directory.path().join("asked")).unwrap(), b"\n");
+    }
+
+    #[test]
+    fn what_is_no_python_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("python9");
+        let error = resolve(&missing).unwrap_err();
+        assert!(
+            matches!(error, InterpreterError::Missing { wanted } if wanted == missing.display().to_string())
+        );
+        let failing = script(
+            directory.path(),
+            "failing",
+            "#!/bin/sh\necho 'no such version' >&2\nexit 127\n",
+        );
+        let error = resolve(&failing).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "the Python interpreter `{}` could not say what it is: exit status: 127: no such version",
+                failing.display()
+            )
+        );
+    }
+
+    #[test]
+    fn an_old_python_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = script(
+            directory.path(),
+            "old",
+            "#!/bin/sh\ncase \"$2\" in\n*json*) echo '{\"implementation\": \"CPython\", \"version\": \"3.6.15\", \
+             \"major\": 3, \"minor\": 6, \"executables\": [], \"prefixes\": [], \"libraries\": [], \"mapped\": []}' ;;\n\
+             *) echo \"$0\" ;;\nesac\n",
+        );
+        let error = resolve(&old).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "`{}` is CPython 3.6.15: expected Python 3.8 or newer\nhint: name another one with `--python PATH`",
+                old.display()
+            )
+        );
+    }
+}
