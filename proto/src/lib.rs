@@ -1,7 +1,7 @@
 //! The words of Roundhouse and their wire form.
 //!
 //! Every crate speaks in these types. They know nothing of a disk, a network or a clock; the wire form
-//! (`wire`) is met only at the edges, where a fallible conversion names the field it could not read.
+//! ([`wire`]) is met only at the edges, where a fallible conversion names the field it could not read.
 
 pub mod comparator;
 pub mod digest;
@@ -12,6 +12,7 @@ pub mod link;
 pub mod problem;
 pub mod session;
 pub mod verdict;
+pub mod wire;
 pub mod work;
 
 pub use comparator::Comparator;
@@ -25,4 +26,5 @@ pub use session::{
     TesterMode, Usage,
 };
 pub use verdict::Verdict;
+pub use wire::WireError;
 pub use work::{EvaluateWork, Failure, FailureClass, GenerateWork, Role, Work};

@@ -12,7 +12,7 @@ mod fake;
 mod gate;
 mod inputs;
 mod judge;
-mod pool;
+pub mod pool;
 mod runner;
 mod verdict;
 

@@ -1,0 +1,527 @@
+//! One run in memory: its problems from session to verdict, its clock, and what its summary is made of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roundhouse_proto::{
+    Digest, EvaluateWork, Failure, FailureClass, GenerateWork, GenerationOutcome, JobId, JobKind, RunId,
+    SessionEvent, Work,
+};
+
+use crate::clock::Now;
+use crate::job::{Job, JobState};
+use crate::outbox::Files;
+use crate::record::{JobOutcome, PendingFile, RunRecord, SessionRecord, Subject};
+use crate::run::{ProblemSpec, RunSpec};
+use crate::summary::{ProblemOutcome, ProblemSummary, RunStatus, RunSummary, RunTimes};
+
+/// Characters of an output that the report of a round's tests keeps.
+const ROUND_OUTPUT_CHARS: u32 = 1_000;
+/// Characters of an output that the final report keeps.
+const FINAL_OUTPUT_CHARS: u32 = 100;
+
+/// One problem: its session, the tests of its rounds, its final evaluation.
+#[derive(Debug)]
+pub(crate) struct ProblemState {
+    pub(crate) generate: Job,
+    pub(crate) events: Vec<SessionEvent>,
+    pub(crate) tests: BTreeMap<(u32, Digest), Job>,
+    pub(crate) evaluate: Option<Job>,
+    /// It is no longer counted in [`Run::problems_open`].
+    counted: bool,
+}
+
+impl ProblemState {
+    fn new(run: RunId, position: u32) -> Self {
+        let id = JobId {
+            run,
+            problem: position,
+            kind: JobKind::Generate,
+        };
+        let generate = Job::new(id, None);
+        Self {
+            generate,
+            events: Vec::new(),
+            tests: BTreeMap::new(),
+            evaluate: None,
+            counted: false,
+        }
+    }
+
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        std::iter::once(&self.generate)
+            .chain(self.tests.values())
+            .chain(&self.evaluate)
+    }
+
+    fn outcome(&self, spec: &ProblemSpec) -> ProblemOutcome {
+        let outcome = match self.generate.outcome() {
+            None => return ProblemOutcome::Open,
+            Some(JobOutcome::Error(failure)) => return ProblemOutcome::Error(failure.clone()),
+            Some(JobOutcome::Evaluated { .. }) => return ProblemOutcome::Open,
+            Some(JobOutcome::Generated(outcome)) => outcome,
+        };
+        if outcome.program.is_none() {
+            return ProblemOutcome::NoProgram(outcome.stop_reason);
+        }
+        if spec.tests.is_none() {
+            return ProblemOutcome::Judged {
+                passed: 0,
+                total: 0,
+                report: None,
+            };
+        }
+        match self.evaluate.as_ref().and_then(Job::outcome) {
+            None | Some(JobOutcome::Generated(_)) => ProblemOutcome::Open,
+            Some(JobOutcome::Error(failure)) => ProblemOutcome::Error(failure.clone()),
+            Some(JobOutcome::Evaluated {
+                report,
+                passed,
+                total,
+            }) => ProblemOutcome::Judged {
+                passed: *passed,
+                total: *total,
+                report: Some(report.clone()),
+            },
+        }
+    }
+}
+
+/// Whether a run takes anything new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Running,
+    /// Only what sessions in flight wait for is handed out.
+    Draining,
+    /// It was draining and nothing is in flight.
+    Drained,
+}
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) spec: Arc<RunSpec>,
+    pub(crate) record: RunRecord,
+    /// Its place among the runs, oldest first.
+    pub(crate) order: u32,
+    pub(crate) mode: Mode,
+    /// People were told that every session has ended.
+    pub(crate) generation_over_told: bool,
+    pub(crate) problems: Vec<ProblemState>,
+    index_of: BTreeMap<u32, usize>,
+    generation_open: usize,
+    problems_open: usize,
+    /// The run's clock stood at this when the coordinator took it up.
+    clock_base_ms: u64,
+    opened_ms: u64,
+}
+
+impl Run {
+    pub(crate) fn new(spec: Arc<RunSpec>, record: RunRecord, order: u32, now: Now) -> Self {
+        let problems: Vec<_> = spec
+            .problems
+            .iter()
+            .map(|p| ProblemState::new(spec.run, p.position))
+            .collect();
+        let index_of = spec
+            .problems
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (p.position, i))
+            .collect();
+        let clock_base_ms = record.first_grant_ms.unwrap_or(0);
+        let opened_ms = now.monotonic_ms;
+        Self {
+            spec,
+            record,
+            order,
+            mode: Mode::Running,
+            generation_over_told: false,
+            generation_open: problems.len(),
+            problems_open: problems.len(),
+            problems,
+            index_of,
+            clock_base_ms,
+            opened_ms,
+        }
+    }
+
+    /// Puts a stored job in its place; the run's clock goes on from the latest one.
+    pub(crate) fn restore_job(&mut self, record: crate::record::JobRecord) {
+        self.clock_base_ms = self.clock_base_ms.max(record.at_ms);
+        let Some(problem) = self.problem_mut(record.job.problem) else {
+            return;
+        };
+        let job = Job::from_record(record);
+        match job.id.kind {
+            JobKind::Generate => problem.generate = job,
+            JobKind::RoundTests { round, program } => {
+                problem.tests.insert((round, program), job);
+            }
+            JobKind::Evaluate => problem.evaluate = Some(job),
+        }
+    }
+
+    pub(crate) fn restore_session(&mut self, record: SessionRecord) {
+        self.clock_base_ms = self.clock_base_ms.max(record.at_ms);
+        if let Some(problem) = self.problem_mut(record.job.problem) {
+            problem.events.push(record.event);
+        }
+    }
+
+    /// Time on the run's clock, in milliseconds: it runs only while a coordinator is up and the run has an end to
+    /// come.
+    pub(crate) fn clock_ms(&self, now: Now) -> u64 {
+        self.clock_base_ms + now.monotonic_ms.saturating_sub(self.opened_ms)
+    }
+
+    pub(crate) fn index(&self, position: u32) -> Option<usize> {
+        self.index_of.get(&position).copied()
+    }
+
+    /// 1-based place of a problem in the run, for people.
+    pub(crate) fn place(&self, position: u32) -> u32 {
+        self.index(position)
+            .and_then(|i| u32::try_from(i + 1).ok())
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn problem_mut(&mut self, position: u32) -> Option<&mut ProblemState> {
+        let index = self.index(position)?;
+        self.problems.get_mut(index)
+    }
+
+    pub(crate) fn problem(&self, position: u32) -> Option<(&ProblemSpec, &ProblemState)> {
+        let index = self.index(position)?;
+        Some((self.spec.problems.get(index)?, self.problems.get(index)?))
+    }
+
+    pub(crate) fn job(&self, id: &JobId) -> Option<&Job> {
+        let (_, problem) = self.problem(id.problem)?;
+        match id.kind {
+            JobKind::Generate => Some(&problem.generate),
+            JobKind::RoundTests { round, program } => problem.tests.get(&(round, program)),
+            JobKind::Evaluate => problem.evaluate.as_ref(),
+        }
+    }
+
+    pub(crate) fn job_mut(&mut self, id: &JobId) -> Option<&mut Job> {
+        let problem = self.problem_mut(id.problem)?;
+        match id.kind {
+            JobKind::Generate => Some(&mut problem.generate),
+            JobKind::RoundTests { round, program } => problem.tests.get_mut(&(round, program)),
+            JobKind::Evaluate => problem.evaluate.as_mut(),
+        }
+    }
+
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.problems.iter().flat_map(ProblemState::jobs)
+    }
+
+    pub(crate) fn generation_is_over(&self) -> bool {
+        self.generation_open == 0
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.problems_open == 0
+    }
+
+    /// Counts what is open anew, after stored records were put in their places or jobs were opened again.
+    pub(crate) fn count_open(&mut self) {
+        self.generation_open = self
+            .problems
+            .iter()
+            .filter(|problem| !problem.generate.is_settled())
+            .count();
+        let spec = Arc::clone(&self.spec);
+        for (spec, problem) in spec.problems.iter().zip(&mut self.problems) {
+            problem.counted = problem.outcome(spec) != ProblemOutcome::Open;
+        }
+        self.problems_open = self.problems.iter().filter(|problem| !problem.counted).count();
+    }
+
+    /// Takes a problem out of the open ones once it is settled; `true` the first time.
+    pub(crate) fn count_settled(&mut self, position: u32) -> bool {
+        if !self.problem_is_settled(position) {
+            return false;
+        }
+        let Some(problem) = self.problem_mut(position) else {
+            return false;
+        };
+        let is_first = !std::mem::replace(&mut problem.counted, true);
+        self.problems_open -= usize::from(is_first);
+        is_first
+    }
+
+    /// Opens again what failures of ours had settled; the jobs that changed. Tests of a round are opened only
+    /// together with their session: nobody else asks for their report.
+    pub(crate) fn reopen_errors(&mut self, now: Now) -> Vec<JobId> {
+        let mut reopened = Vec::new();
+        for problem in &mut self.problems {
+            if let Some(job) = &mut problem.evaluate
+                && job.reopen_error()
+            {
+                reopened.push(job.id);
+            }
+            if problem.generate.reopen_error() {
+                reopened.push(problem.generate.id);
+                let tests = problem.tests.values_mut();
+                reopened.extend(tests.filter_map(|job| job.reopen_error().then_some(job.id)));
+            }
+        }
+        self.count_open();
+        if !reopened.is_empty() && self.record.finished.take().is_some() {
+            // The clock stood still since the end, as it does while no coordinator is up.
+            self.clock_base_ms = self.jobs().map(|job| job.at_ms).max().unwrap_or(0);
+            self.opened_ms = now.monotonic_ms;
+        }
+        reopened
+    }
+
+    fn problem_is_settled(&self, position: u32) -> bool {
+        self.problem(position)
+            .is_some_and(|(spec, problem)| problem.outcome(spec) != ProblemOutcome::Open)
+    }
+
+    /// The tests whose report a session waits for: it asked for them last.
+    pub(crate) fn awaited_tests(&self, session: &JobId) -> Option<JobId> {
+        let (_, problem) = self.problem(session.problem)?;
+        let Some(SessionEvent::TestRequest { round, program, .. }) = problem.events.last() else {
+            return None;
+        };
+        let kind = JobKind::RoundTests {
+            round: *round,
+            program: program.digest(),
+        };
+        Some(JobId { kind, ..*session })
+    }
+
+    /// Whether the session is over to which tests of a round belong.
+    pub(crate) fn is_for_nobody(&self, id: &JobId) -> bool {
+        let is_tests = matches!(id.kind, JobKind::RoundTests { .. });
+        let is_over = |problem: &ProblemState| problem.generate.is_settled();
+        is_tests
+            && self
+                .problem(id.problem)
+                .is_some_and(|(_, problem)| is_over(problem))
+    }
+
+    /// The final evaluation that a settled session asks for; none if there is no program or no case.
+    pub(crate) fn evaluation_of(&self, position: u32) -> Option<Job> {
+        let (spec, problem) = self.problem(position)?;
+        let JobOutcome::Generated(GenerationOutcome {
+            program: Some(program),
+            ..
+        }) = problem.generate.outcome()?
+        else {
+            return None;
+        };
+        let id = JobId {
+            run: self.spec.run,
+            problem: position,
+            kind: JobKind::Evaluate,
+        };
+        let subject = Subject {
+            program: program.clone(),
+            cases: spec.tests?,
+            cases_n: spec.cases_n(),
+        };
+        Some(Job::new(id, Some(subject)))
+    }
+
+    /// What a worker is to do for a job, everything earlier attempts left behind included.
+    pub(crate) fn work(&self, id: &JobId) -> Option<Work> {
+        let (spec, problem) = self.problem(id.problem)?;
+        if id.kind == JobKind::Generate {
+            let reports = problem
+                .tests
+                .iter()
+                .filter_map(|((round, program), job)| match job.outcome() {
+                    Some(JobOutcome::Evaluated { report, .. }) => Some((*round, *program, report.clone())),
+                    Some(JobOutcome::Generated(_) | JobOutcome::Error(_)) | None => None,
+                });
+            return Some(Work::Generate(GenerateWork {
+                statement: spec.statement,
+                public_cases: spec.public_cases,
+                reference: spec.reference,
+                time_limit_ms: spec.time_limit_ms,
+                memory_limit_bytes: spec.memory_limit_bytes,
+                settings: self.spec.session.clone(),
+                resume: problem.events.clone(),
+                reports: reports.collect(),
+            }));
+        }
+        let subject = self.job(id)?.subject.as_ref()?;
+        let session = &self.spec.session;
+        let evaluation = &self.spec.evaluation;
+        let is_final = id.kind == JobKind::Evaluate;
+        Some(Work::Evaluate(EvaluateWork {
+            program: subject.program.clone(),
+            language: session.language,
+            tests: subject.cases,
+            limits: if is_final {
+                evaluation.limits
+            } else {
+                session.limits
+            },
+            comparator: if is_final {
+                evaluation.comparator
+            } else {
+                session.comparator
+            },
+            ignore_exit_status: evaluation.ignore_exit_status,
+            timeouts_max: evaluation.timeouts_max,
+            stop_on_first_failure: is_final && evaluation.stop_on_first_failure,
+            output_chars: if is_final {
+                FINAL_OUTPUT_CHARS
+            } else {
+                ROUND_OUTPUT_CHARS
+            },
+        }))
+    }
+
+    /// Files that a record names as pending; none if the record names what the run does not have.
+    pub(crate) fn files(&self, pending: PendingFile) -> Option<Files> {
+        let spec = || Arc::clone(&self.spec);
+        match pending {
+            PendingFile::Statements { .. } => Some(Files::Statements { spec: spec() }),
+            PendingFile::Round { problem, round, .. } => {
+                self.problem(problem)?
+                    .1
+                    .events
+                    .iter()
+                    .find_map(|event| match event {
+                        SessionEvent::RoundEnd {
+                            round: ended,
+                            code,
+                            report,
+                            tests_raw,
+                            ..
+                        } if *ended == round => Some(Files::Round {
+                            spec: spec(),
+                            problem,
+                            round,
+                            code: code.clone(),
+                            report: report.clone(),
+                            tests_raw: tests_raw.clone(),
+                        }),
+                        _ => None,
+                    })
+            }
+            PendingFile::Session { problem, .. } => {
+                let state = self.problem(problem)?.1;
+                let outcome = match state.generate.outcome()? {
+                    JobOutcome::Generated(outcome) => Ok(outcome.clone()),
+                    JobOutcome::Error(failure) => Err(failure.clone()),
+                    JobOutcome::Evaluated { .. } => return None,
+                };
+                Some(Files::Session {
+                    spec: spec(),
+                    problem,
+                    events: state.events.clone(),
+                    outcome,
+                })
+            }
+            PendingFile::Reports { .. } => {
+                self.record.finished?;
+                Some(Files::Reports {
+                    summary: self.summary(),
+                })
+            }
+        }
+    }
+
+    fn times(&self) -> RunTimes {
+        let start = self.record.first_grant_ms.unwrap_or(0);
+        let last = |jobs: &mut dyn Iterator<Item = &Job>| {
+            jobs.filter(|job| job.is_settled())
+                .map(|job| job.at_ms.saturating_sub(start))
+                .max()
+                .unwrap_or(0)
+        };
+        let generation_ms = last(&mut self.problems.iter().map(|problem| &problem.generate));
+        let verdict_ms = last(
+            &mut self
+                .problems
+                .iter()
+                .filter_map(|problem| problem.evaluate.as_ref()),
+        );
+        let evaluations = self
+            .problems
+            .iter()
+            .filter_map(|problem| problem.evaluate.as_ref());
+        RunTimes {
+            total_ms: generation_ms.max(verdict_ms),
+            generation_ms,
+            generation_busy_ms: self.problems.iter().map(|problem| problem.generate.busy_ms).sum(),
+            evaluation_busy_ms: evaluations.map(|job| job.busy_ms).sum(),
+        }
+    }
+
+    pub(crate) fn generation_ms(&self) -> u64 {
+        self.times().generation_ms
+    }
+
+    pub(crate) fn summary(&self) -> RunSummary {
+        let problems: Vec<_> = self
+            .spec
+            .problems
+            .iter()
+            .zip(&self.problems)
+            .map(|(spec, problem)| ProblemSummary {
+                outcome: problem.outcome(spec),
+                events: problem.events.clone(),
+                generation: match problem.generate.outcome() {
+                    Some(JobOutcome::Generated(outcome)) => Some(outcome.clone()),
+                    Some(JobOutcome::Evaluated { .. } | JobOutcome::Error(_)) | None => None,
+                },
+                attempts: problem.generate.attempts,
+            })
+            .collect();
+        let count = |is: fn(&ProblemOutcome) -> bool| problems.iter().filter(|p| is(&p.outcome)).count();
+        let open = count(|outcome| *outcome == ProblemOutcome::Open);
+        let errors = count(|outcome| matches!(outcome, ProblemOutcome::Error(_)));
+        let status = match (open, errors) {
+            (0, 0) => RunStatus::Complete,
+            (0, 1) => RunStatus::Incomplete {
+                reason: "1 error".to_owned(),
+            },
+            (0, n) => RunStatus::Incomplete {
+                reason: format!("{n} errors"),
+            },
+            _ => RunStatus::Running,
+        };
+        RunSummary {
+            spec: Arc::clone(&self.spec),
+            status,
+            times: self.times(),
+            generation_slots: self.record.generation_slots,
+            evaluation_slots: self.record.evaluation_slots,
+            cores: self.record.cores,
+            finished: self.record.finished,
+            problems,
+        }
+    }
+
+    /// Settles a job; `false` if it was settled before.
+    pub(crate) fn settle(&mut self, id: &JobId, outcome: JobOutcome, now: Now) -> bool {
+        let at_ms = self.clock_ms(now);
+        let Some(job) = self.job_mut(id) else { return false };
+        if job.is_settled() {
+            return false;
+        }
+        job.state = JobState::Settled(outcome);
+        job.at_ms = at_ms;
+        self.generation_open -= usize::from(id.kind == JobKind::Generate);
+        true
+    }
+}
+
+/// The failure of a job whose attempts are used up.
+pub(crate) fn given_up(attempts: u32, last: &str) -> Failure {
+    let message = format!("given up after {attempts} attempts: {last}");
+    Failure {
+        class: FailureClass::InfraFatal,
+        message,
+    }
+}

@@ -1,0 +1,61 @@
+//! Text from outside on one harmless line: names, paths and messages on a terminal and in REPORT.txt.
+
+/// Most characters of a message on one line.
+pub(crate) const MESSAGE_CHARS_MAX: usize = 300;
+
+/// Most characters of a name or a path on one line; longer than any path the system takes.
+pub(crate) const NAME_CHARS_MAX: usize = 4096;
+
+/// The text on one line: characters that steer a terminal or turn the direction of writing become spaces, and
+/// what is longer than `chars_max` ends in `…`.
+pub(crate) fn one_line(text: &str, chars_max: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(chars_max));
+    for (place, c) in text.trim().chars().enumerate() {
+        if place == chars_max {
+            line.push('…');
+            break;
+        }
+        line.push(if is_steering(c) { ' ' } else { c });
+    }
+    line
+}
+
+/// Strings that readers of REPORT.txt search for; two lines of a report hold them, and no line of outside text may.
+const SEARCHED: [(&str, &str); 2] = [("Pass@1", "Pass @1"), ("总耗时", "总 耗时")];
+
+/// As [`one_line`], and without the strings that readers of REPORT.txt search for.
+pub(crate) fn report_line(text: &str, chars_max: usize) -> String {
+    let mut line = one_line(text, chars_max);
+    for (searched, harmless) in SEARCHED {
+        line = line.replace(searched, harmless);
+    }
+    line
+}
+
+fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_keeps_scripts_and_drops_what_steers_a_terminal() {
+        assert_eq!(
+            one_line("题 1\x1b[2J\r\nb\u{202e}c\u{9b}d\n", 100),
+            "题 1 [2J  b c d"
+        );
+        assert_eq!(one_line("abcdef", 3), "abc…");
+        assert_eq!(one_line("abc", 3), "abc");
+    }
+
+    #[test]
+    fn report_line_holds_no_searched_string() {
+        assert_eq!(
+            report_line("got Pass@1 and Pass@10 in 总耗时", 100),
+            "got Pass @1 and Pass @10 in 总 耗时"
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! The directory of one run: makes it, and writes each of its files whole or not at all.
+//!
+//! What the files say is made by [`crate::report`]; this decides where they go. The directory is only ever written,
+//! from the store's records: nothing is read back but to leave a file alone that has its bytes already, so writing
+//! again after a crash is cheap and changes nothing.
+
+mod directory;
+pub mod name;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use roundhouse_core::clock::Stamp;
+use roundhouse_core::run::{ProblemSpec, RunSpec};
+use roundhouse_core::summary::{ProblemSummary, RunSummary};
+use roundhouse_proto::{Language, SessionEvent};
+
+use crate::report::checkpoint::{CHECKPOINT_FILE, checkpoint};
+use crate::report::readable::{REPORT_FILE, report_of_bytes};
+use crate::report::session::{STATEMENT_FILE, round_files, session_files};
+use crate::report::summary::{SUMMARY_FILE, collect};
+use crate::report::{self, BlobReader, Price, ReportError, Setting, moment};
+use directory::Directory;
+
+/// Name of the copy of summary.json in the working directory.
+pub const RESULTS_FILE: &str = "baseline_results.json";
+
+/// Most names that are tried for a run directory: so many runs can start in one second.
+const NAMES_MAX: u32 = 1_000;
+
+/// Why a run directory could not be made or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// A directory cannot be made.
+    #[error("make the directory `{}`", path.display())]
+    Make {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Every name for it is taken.
+    #[error("make a run directory: `{}` and its {NAMES_MAX} next names are taken", path.display())]
+    Taken {
+        /// The first name.
+        path: PathBuf,
+    },
+    /// A directory cannot be opened.
+    #[error("open the directory `{}`", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("write `{}`", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A name that could lead out of the directory or hide in it.
+    #[error("`{name}` is no name for a file or a directory of a run")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// What was to be written could not be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+/// The directory of one run.
+#[derive(Debug)]
+pub struct RunDir {
+    directory: Directory,
+}
+
+impl RunDir {
+    /// Makes `OUTPUT_DIR/run_YYYYmmdd_HHMMSS` from the local time of the start, its parents too; with `_2`, `_3` …
+    /// when that is taken. Two runs never share one.
+    ///
+    /// # Errors
+    /// A directory cannot be made, or too many names are taken.
+    pub fn create(output_dir: &Path, started: Stamp) -> Result<Self, RunDirError> {
+        fs::create_dir_all(output_dir).map_err(|source| RunDirError::Make {
+            path: output_dir.to_owned(),
+            source,
+        })?;
+        let first = output_dir.join(format!("run_{}", moment::for_a_name(started)));
+        for n in 1..=NAMES_MAX {
+            let path = match n {
+                1 => first.clone(),
+                n => output_dir.join(format!("run_{}_{n}", moment::for_a_name(started))),
+            };
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let parent = if output_dir.as_os_str().is_empty() {
+                        Path::new(".")
+                    } else {
+                        output_dir
+                    };
+                    Directory::open(parent)?.sync()?;
+                    return Ok(Self {
+                        directory: Directory::open(&path)?,
+                    });
+                }
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(RunDirError::Make { path, source }),
+            }
+        }
+        Err(RunDirError::Taken { path: first })
+    }
+
+    /// Opens a run directory that is there, and removes what a crash left of half-written files. For the one process
+    /// that writes to it.
+    ///
+    /// # Errors
+    /// There is no such directory, or it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, RunDirError> {
+        let directory = Directory::open(path)?;
+        directory.remove_leftovers()?;
+        Ok(Self { directory })
+    }
+
+    /// Where it is, as the user named it.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// As text, for lines and for `problem_dir`.
+    pub fn shown(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    /// Writes the statements of all problems.
+    ///
+    /// # Errors
+    /// A blob cannot be read, or a file cannot be written.
+    pub fn write_statements(&self, spec: &RunSpec, blobs: &dyn BlobReader) -> Result<(), RunDirError> {
+        for problem in &spec.problems {
+            let statement = report::blob(&problem.statement, &problem.name, "statement", blobs)?;
+            self.directory
+                .subdirectory(&problem.name)?
+                .write(&[(STATEMENT_FILE.to_owned(), statement)])?;
+        }
+        self.directory.sync()
+    }
+
+    /// Writes the directory of one round; nothing while `events` do not hold its end.
+    ///
+    /// # Errors
+    /// A blob cannot be read, or a file cannot be written.
+    pub fn write_round(
+        &self,
+        language: Language,
+        problem: &ProblemSpec,
+        events: &[SessionEvent],
+        round: u32,
+        blobs: &dyn BlobReader,
+    ) -> Result<(), RunDirError> {
+        let Some(files) = round_files(language, &problem.name, events, round, blobs)? else {
+            return Ok(());
+        };
+        let of_problem = self.directory.subdirectory(&problem.name)?;
+        of_problem
+            .subdirectory(&format!("round_{round}"))?
+            .write(&files)?;
+        of_problem.sync()?;
+        self.directory.sync()
+    }
+
+    /// Writes what a problem's session came to: history, transcript, final program.
+    ///
+    /// # Errors
+    /// A blob cannot be read, or a file cannot be written.
+    pub fn write_session(
+        &self,
+        language: Language,
+        problem: &ProblemSpec,
+        summary: &ProblemSummary,
+        blobs: &dyn BlobReader,
+    ) -> Result<(), RunDirError> {
+        let files = session_files(language, &problem.name, summary, blobs)?;
+        self.directory.subdirectory(&problem.name)?.write(&files)?;
+        self.directory.sync()
+    }
+
+    /// Writes the reports of the whole run, and the copy of summary.json into `working_dir` if there is one; then
+    /// touches the directory, so that `ls -lt` shows it first. Gives the bytes of summary.json.
+    ///
+    /// # Errors
+    /// A blob cannot be read, or a file cannot be written. The reports are written before the copy is tried.
+    pub fn write_reports(
+        &self,
+        run: &RunSummary,
+        price: Price,
+        blobs: &dyn BlobReader,
+        working_dir: Option<&Path>,
+    ) -> Result<Bytes, RunDirError> {
+        let setting = Setting {
+            run_dir: self.shown(),
+            price,
+        };
+        let collected = collect(run, &setting, blobs)?;
+        let summary = collected.to_bytes()?;
+        let readable = report_of_bytes(&summary)?;
+        self.directory.write(&[
+            (CHECKPOINT_FILE.to_owned(), checkpoint(&collected)?),
+            (REPORT_FILE.to_owned(), readable.into()),
+            (SUMMARY_FILE.to_owned(), summary.clone()),
+        ])?;
+        self.touch()?;
+        if let Some(working_dir) = working_dir {
+            Directory::open(working_dir)?.write(&[(RESULTS_FILE.to_owned(), summary.clone())])?;
+        }
+        Ok(summary)
+    }
+
+    /// Sets the directory's modification time to now.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn touch(&self) -> Result<(), RunDirError> {
+        self.directory.touch()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! What is handed out to workers, to the wire and back.
+
+use super::bounds::{EVENTS_MAX, REPORTS_MAX};
+use super::fields::number_of;
+use super::{Fields, WireError, v1};
+use crate::digest::{Digest, Payload};
+use crate::work::{EvaluateWork, GenerateWork, Work};
+
+impl From<Work> for v1::Work {
+    fn from(work: Work) -> Self {
+        use v1::work::Kind;
+        Self {
+            kind: Some(match work {
+                Work::Generate(work) => Kind::Generate(work.into()),
+                Work::Evaluate(work) => Kind::Evaluate(work.into()),
+            }),
+        }
+    }
+}
+
+impl TryFrom<v1::Work> for Work {
+    type Error = WireError;
+    fn try_from(work: v1::Work) -> Result<Self, WireError> {
+        use v1::work::Kind;
+        let fields = Fields::of("Work");
+        Ok(match work.kind.ok_or_else(|| fields.missing("kind"))? {
+            Kind::Generate(work) => Self::Generate(fields.part("generate", work)?),
+            Kind::Evaluate(work) => Self::Evaluate(fields.part("evaluate", work)?),
+        })
+    }
+}
+
+impl From<GenerateWork> for v1::GenerateWork {
+    fn from(work: GenerateWork) -> Self {
+        Self {
+            statement: work.statement.into(),
+            public_cases: work.public_cases.map(Into::into),
+            reference: work.reference.map(Into::into),
+            time_limit_ms: work.time_limit_ms,
+            memory_limit_bytes: work.memory_limit_bytes,
+            settings: Some(work.settings.into()),
+            resume: work.resume.into_iter().map(Into::into).collect(),
+            reports: work.reports.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::GenerateWork> for GenerateWork {
+    type Error = WireError;
+    fn try_from(work: v1::GenerateWork) -> Result<Self, WireError> {
+        let fields = Fields::of("GenerateWork");
+        Ok(Self {
+            statement: fields.digest("statement", &work.statement)?,
+            public_cases: fields.optional_digest("public_cases", work.public_cases.as_ref())?,
+            reference: fields.optional_digest("reference", work.reference.as_ref())?,
+            time_limit_ms: work.time_limit_ms,
+            memory_limit_bytes: work.memory_limit_bytes,
+            settings: fields.required("settings", work.settings)?,
+            resume: fields.each("resume", work.resume, EVENTS_MAX)?,
+            reports: fields.each("reports", work.reports, REPORTS_MAX)?,
+        })
+    }
+}
+
+impl From<(u32, Digest, Payload)> for v1::RoundReport {
+    fn from((round, program, report): (u32, Digest, Payload)) -> Self {
+        Self {
+            round: round.into(),
+            program: program.into(),
+            report: Some(report.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::RoundReport> for (u32, Digest, Payload) {
+    type Error = WireError;
+    fn try_from(report: v1::RoundReport) -> Result<Self, WireError> {
+        let fields = Fields::of("RoundReport");
+        Ok((
+            fields.number("round", report.round)?,
+            fields.digest("program", &report.program)?,
+            fields.required("report", report.report)?,
+        ))
+    }
+}
+
+impl From<EvaluateWork> for v1::EvaluateWork {
+    fn from(work: EvaluateWork) -> Self {
+        Self {
+            program: Some(work.program.into()),
+            language: number_of::<_, v1::Language>(work.language),
+            tests: work.tests.into(),
+            limits: Some(work.limits.into()),
+            comparator: work.comparator.to_string(),
+            ignore_exit_status: work.ignore_exit_status,
+            timeouts_max: work.timeouts_max.into(),
+            stop_on_first_failure: work.stop_on_first_failure,
+            output_chars: work.output_chars.into(),
+        }
+    }
+}
+
+impl TryFrom<v1::EvaluateWork> for EvaluateWork {
+    type Error = WireError;
+    fn try_from(work: v1::EvaluateWork) -> Result<Self, WireError> {
+        let fields = Fields::of("EvaluateWork");
+        Ok(Self {
+            program: fields.required("program", work.program)?,
+            language: fields.choice::<v1::Language, _>("language", work.language)?,
+            tests: fields.digest("tests", &work.tests)?,
+            limits: fields.required("limits", work.limits)?,
+            comparator: fields.comparator("comparator", &work.comparator)?,
+            ignore_exit_status: work.ignore_exit_status,
+            timeouts_max: fields.number("timeouts_max", work.timeouts_max)?,
+            stop_on_first_failure: work.stop_on_first_failure,
+            output_chars: fields.number("output_chars", work.output_chars)?,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! The socket between the worker and a cage's init: one datagram per message, files beside it.
+//!
+//! Both ends use it. It moves bytes and files; what they mean is `message`.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use crate::message::MESSAGE_BYTES_MAX;
+
+/// Most files beside one message: standard input, output and error.
+pub(crate) const FILES_MAX: usize = 3;
+
+/// One end.
+pub(crate) struct Channel {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// One datagram, as it came.
+pub(crate) struct Received<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) files: Vec<OwnedFd>,
+}
+
+/// A pair of connected sockets, closed on execution.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+impl Channel {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            buffer: vec![0; MESSAGE_BYTES_MAX],
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Sends one message; a peer that is gone is an error, never a signal.
+    pub(crate) fn send(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let bytes = [IoSlice::new(bytes)];
+        loop {
+            match sendmsg(&self.socket, &bytes, &mut control, SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Receives one message, waiting for it; `None` when the peer is gone.
+    pub(crate) fn receive(&mut self) -> io::Result<Option<Received<'_>>> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let mut bytes = [IoSliceMut::new(&mut self.buffer)];
+            match recvmsg(&self.socket, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Ok(received) => break received,
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let mut files = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                files.extend(rights);
+            }
+        }
+        if received
+            .flags
+            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a message was cut by the system",
+            ));
+        }
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Received {
+            bytes: &self.buffer[..received.bytes],
+            files,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_message_arrives_whole_with_its_files() {
+        let (one, other) = pair().unwrap();
+        let (one, mut other) = (Channel::new(one), Channel::new(other));
+        let file = crate::seal(b"inside").unwrap();
+        one.send(&[7; 70_000], &[file.as_fd()]).unwrap();
+        let received = other.receive().unwrap().unwrap();
+        assert_eq!((received.bytes, received.files.len()), (&[7; 70_000][..], 1));
+        let mut text = String::new();
+        let again = crate::reopen(received.files[0].as_fd()).unwrap();
+        File::from(again).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "inside");
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_reads_as_none_and_writes_as_an_error() {
+        let (one, other) = pair().unwrap();
+        drop(other);
+        let mut one = Channel::new(one);
+        assert!(one.receive().unwrap().is_none());
+        assert_eq!(one.send(b"x", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -1,0 +1,319 @@
+//! What the coder is told of a round's tests: the text of `report_iteration.txt`, byte for byte.
+//!
+//! Cases that the machinery could not judge are never shown.
+
+use roundhouse_proto::{Case, CaseResult, Clip, EvaluationReport, Verdict};
+
+const PREFIX: &str = "The compilation output of the preceding code is: ";
+const PASSED: &str = "Code Test Passed.";
+
+/// Most failing cases that are shown.
+const FAILURES_MAX: usize = 5;
+/// Longest field, in characters, what is said of the characters left out included.
+const FIELD_CHARS_MAX: usize = 1_000;
+/// Characters of a field that is too long kept at its beginning.
+const HEAD_CHARS: usize = 480;
+/// Characters of a field that is too long kept at its end.
+const TAIL_CHARS: usize = 440;
+/// Last lines of standard error that are shown.
+const STDERR_LINES_MAX: usize = 10;
+/// Longest report, in characters.
+const REPORT_CHARS_MAX: usize = 8_000;
+
+/// What a round's tests came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundReport {
+    /// Whether every case that was judged passed.
+    pub passed: bool,
+    /// What the coder is told.
+    pub text: String,
+}
+
+/// Tells a round's tests. None when the machinery judged no case at all, which is a failure of ours.
+///
+/// The results are those of `cases`, in the same order.
+pub fn tell(cases: &[Case], report: &EvaluationReport) -> Option<RoundReport> {
+    let judged = || {
+        report
+            .cases
+            .iter()
+            .filter(|result| result.verdict != Verdict::InternalError)
+    };
+    judged().next()?;
+    let failing: Vec<(usize, &Case, &CaseResult)> = (1..)
+        .zip(cases.iter().zip(&report.cases))
+        .filter(|(_, (_, result))| !matches!(result.verdict, Verdict::Accepted | Verdict::InternalError))
+        .map(|(number, (case, result))| (number, case, result))
+        .collect();
+    if failing.is_empty() {
+        return Some(RoundReport {
+            passed: true,
+            text: format!("{PREFIX}{PASSED}"),
+        });
+    }
+    let mut text = PREFIX.to_owned();
+    let mut chars = text.chars().count();
+    let mut shown = 0;
+    let mut compile_error_is_shown = false;
+    for (number, case, result) in failing {
+        let is_repeated =
+            result.not_run || (compile_error_is_shown && result.verdict == Verdict::CompileError);
+        if shown == FAILURES_MAX || (shown > 0 && is_repeated) {
+            continue;
+        }
+        let block = block(number, case, result);
+        let separator = if shown == 0 { "" } else { "\n\n" };
+        let added = separator.len() + block.chars().count();
+        if chars + added > REPORT_CHARS_MAX {
+            continue;
+        }
+        text.push_str(separator);
+        text.push_str(&block);
+        chars += added;
+        shown += 1;
+        compile_error_is_shown |= result.verdict == Verdict::CompileError;
+    }
+    Some(RoundReport { passed: false, text })
+}
+
+fn block(number: usize, case: &Case, result: &CaseResult) -> String {
+    let input = field(&whole(&String::from_utf8_lossy(&case.input)));
+    let expected = field(&whole(&String::from_utf8_lossy(&case.expected)));
+    let actual = field(&result.stdout);
+    let error = match error(result) {
+        Some(error) => format!("\n  Error: {error}"),
+        None => String::new(),
+    };
+    format!(
+        "Test Case {number} Failed:\n  Status: {}\n  Input:\n{input}\n  Expected:\n{expected}\n  \
+         Actual Output:\n{actual}{error}",
+        result.verdict.code()
+    )
+}
+
+/// The last lines of standard error; without any, how the program ended, where the status does not say it.
+fn error(result: &CaseResult) -> Option<String> {
+    let stderr = result.stderr_tail.trim_end();
+    if !stderr.is_empty() {
+        let lines: Vec<&str> = stderr.lines().collect();
+        let last = lines[lines.len().saturating_sub(STDERR_LINES_MAX)..].join("\n");
+        return Some(field(&whole(&last)));
+    }
+    if result.verdict != Verdict::RuntimeError {
+        return None;
+    }
+    match (result.signal, result.exit_code) {
+        (Some(signal), _) => Some(format!("ended by signal {signal}")),
+        (None, Some(code)) => Some(format!("exit status {code}")),
+        (None, None) => None,
+    }
+}
+
+fn whole(text: &str) -> Clip {
+    Clip {
+        head: text.to_owned(),
+        left_out: 0,
+        tail: String::new(),
+    }
+}
+
+/// A value without its final newline, at most [`FIELD_CHARS_MAX`] characters: its beginning and its end.
+fn field(value: &Clip) -> String {
+    if value.left_out == 0 {
+        let text = format!("{}{}", value.head, value.tail);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let chars = text.chars().count();
+        return match chars {
+            0 => "(empty)".to_owned(),
+            _ if chars <= FIELD_CHARS_MAX => text.to_owned(),
+            _ => shortened(text, text, (chars - HEAD_CHARS - TAIL_CHARS) as u64),
+        };
+    }
+    let tail = value.tail.strip_suffix('\n').unwrap_or(&value.tail);
+    let more = |text: &str, kept: usize| text.chars().count().saturating_sub(kept) as u64;
+    let left_out = value
+        .left_out
+        .saturating_add(more(&value.head, HEAD_CHARS))
+        .saturating_add(more(tail, TAIL_CHARS));
+    shortened(&value.head, tail, left_out)
+}
+
+fn shortened(head: &str, tail: &str, left_out: u64) -> String {
+    format!(
+        "{}\n({left_out} characters left out)\n{}",
+        first(head, HEAD_CHARS),
+        last(tail, TAIL_CHARS)
+    )
+}
+
+fn first(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(at, _)| &text[..at])
+}
+
+fn last(text: &str, chars: usize) -> &str {
+    let skipped = text.chars().count().saturating_sub(chars);
+    text.char_indices().nth(skipped).map_or("", |(at, _)| &text[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use roundhouse_proto::{Isolation, Tier};
+
+    use super::*;
+
+    fn case(input: &str, expected: &str) -> Case {
+        Case {
+            tier: Tier::Generated,
+            input: Bytes::copy_from_slice(input.as_bytes()),
+            expected: Bytes::copy_from_slice(expected.as_bytes()),
+        }
+    }
+
+    fn result(verdict: Verdict, stdout: &str, stderr: &str) -> CaseResult {
+        CaseResult {
+            case: 0,
+            verdict,
+            not_run: false,
+            cpu_ms: 1,
+            wall_ms: 1,
+            memory_bytes: 1,
+            exit_code: (verdict != Verdict::TimeLimit).then_some(i32::from(verdict == Verdict::RuntimeError)),
+            signal: None,
+            stdout: whole(stdout),
+            stderr_tail: stderr.to_owned(),
+        }
+    }
+
+    fn report(cases: Vec<CaseResult>) -> EvaluationReport {
+        EvaluationReport {
+            cases,
+            isolation: Isolation::Full,
+            interpreter: "CPython 3.11.7".to_owned(),
+            busy_ms: 1,
+        }
+    }
+
+    fn told(cases: &[Case], results: Vec<CaseResult>) -> String {
+        let told = tell(cases, &report(results)).expect("something was judged");
+        assert!(!told.passed);
+        told.text
+    }
+
+    #[test]
+    fn passed_round_is_told_in_one_line() {
+        let results = vec![
+            result(Verdict::Accepted, "6\n", ""),
+            result(Verdict::InternalError, "", "cage lost"),
+        ];
+        assert_eq!(
+            tell(&[case("5\n", "6\n"), case("6\n", "7\n")], &report(results)),
+            Some(RoundReport {
+                passed: true,
+                text: "The compilation output of the preceding code is: Code Test Passed.".to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn failing_cases_are_told_in_blocks() {
+        let cases = [
+            case("1\n", "2\n"),
+            case("5\n6\n", "7\n"),
+            case("8\n", "9\n"),
+            case("0\n", "0\n"),
+        ];
+        let results = vec![
+            result(Verdict::Accepted, "2\n", ""),
+            result(Verdict::WrongAnswer, " 8\n9\n", ""),
+            result(Verdict::InternalError, "", "cage lost"),
+            result(
+                Verdict::RuntimeError,
+                "",
+                "Traceback:\nZeroDivisionError: division by zero\n",
+            ),
+        ];
+        assert_eq!(
+            told(&cases, results),
+            "The compilation output of the preceding code is: Test Case 2 Failed:\n  Status: WA\n  Input:\n5\n6\n  \
+             Expected:\n7\n  Actual Output:\n 8\n9\n\nTest Case 4 Failed:\n  Status: RE\n  Input:\n0\n  \
+             Expected:\n0\n  Actual Output:\n(empty)\n  Error: Traceback:\nZeroDivisionError: division by zero"
+        );
+    }
+
+    #[test]
+    fn nothing_is_told_when_nothing_was_judged() {
+        let results = vec![result(Verdict::InternalError, "", "")];
+        assert_eq!(tell(&[case("1", "1")], &report(results)), None);
+        assert_eq!(tell(&[], &report(Vec::new())), None);
+    }
+
+    #[test]
+    fn long_fields_keep_head_and_tail() {
+        let long = format!("{}{}", "a".repeat(700), "é".repeat(700));
+        let expected = format!(
+            "{}\n(480 characters left out)\n{}",
+            "a".repeat(480),
+            "é".repeat(440)
+        );
+        assert_eq!(field(&whole(&long)), expected);
+        let clip = Clip {
+            head: "a".repeat(600),
+            left_out: u64::MAX - 1_000,
+            tail: "b".repeat(20),
+        };
+        let shown = field(&clip);
+        assert!(
+            shown.contains("(18446744073709550735 characters left out)"),
+            "{shown}"
+        );
+        assert!(shown.chars().count() <= FIELD_CHARS_MAX);
+        assert_eq!(field(&whole(&"x".repeat(1_000))), "x".repeat(1_000));
+    }
+
+    #[test]
+    fn report_shows_at_most_five_cases_and_eight_thousand_characters() {
+        let cases = vec![case(&"1".repeat(3_000), &"2".repeat(3_000)); 9];
+        let long = told(
+            &cases,
+            vec![result(Verdict::WrongAnswer, &"3".repeat(3_000), &"4".repeat(3_000)); 9],
+        );
+        assert_eq!(long.matches("Failed:").count(), 2, "more would not fit");
+        assert!(long.chars().count() <= REPORT_CHARS_MAX);
+        let short = told(
+            &vec![case("1", "2"); 9],
+            vec![result(Verdict::WrongAnswer, "3", ""); 9],
+        );
+        assert_eq!(short.matches("Failed:").count(), 5);
+    }
+
+    #[test]
+    fn compile_error_is_told_once_and_cases_that_did_not_run_are_not() {
+        let cases = vec![case("1", "2"); 3];
+        let text = told(
+            &cases,
+            vec![result(Verdict::CompileError, "", "SyntaxError: invalid syntax"); 3],
+        );
+        assert_eq!(text.matches("Failed:").count(), 1);
+        let mut results = vec![result(Verdict::TimeLimit, "", ""); 3];
+        results[1].not_run = true;
+        results[2].not_run = true;
+        assert!(
+            told(&cases, results)
+                .ends_with("Status: TLE\n  Input:\n1\n  Expected:\n2\n  Actual Output:\n(empty)")
+        );
+    }
+
+    #[test]
+    fn silent_crash_is_told_by_its_status_and_long_errors_by_their_last_lines() {
+        let mut crash = result(Verdict::RuntimeError, "", "");
+        assert_eq!(error(&crash), Some("exit status 1".to_owned()));
+        crash.signal = Some(11);
+        assert_eq!(error(&crash), Some("ended by signal 11".to_owned()));
+        crash.stderr_tail = (0..30).map(|n| format!("{n}\n")).collect();
+        assert_eq!(
+            error(&crash),
+            Some("20\n21\n22\n23\n24\n25\n26\n27\n28\n29".to_owned())
+        );
+    }
+}
