@@ -202,12 +202,23 @@ pub fn load(path: &Path) -> Result<Loaded, DatasetError> {
     load_within(path, Bounds::DEFAULT)
 }
 
+/// Reads a data set that is in memory; `name` stands where errors name the file.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bytes(name: &str, file: &Bytes) -> Result<Loaded, DatasetError> {
+    decode(Path::new(name), file, Bounds::DEFAULT)
+}
+
 fn load_within(path: &Path, bounds: Bounds) -> Result<Loaded, DatasetError> {
-    let file = read(path, bounds.file_bytes_max)?;
+    decode(path, &read(path, bounds.file_bytes_max)?, bounds)
+}
+
+fn decode(path: &Path, file: &Bytes, bounds: Bounds) -> Result<Loaded, DatasetError> {
     // The checksum takes about as long as the reading, so the two run beside each other.
     let (sha256, read) = std::thread::scope(|scope| {
-        let sha256 = scope.spawn(|| Digest::of(&file));
-        let read = container::read(path, &file, bounds);
+        let sha256 = scope.spawn(|| Digest::of(file));
+        let read = container::read(path, file, bounds);
         (
             sha256.join().expect("a checksum of bytes in memory cannot panic"),
             read,

@@ -10,37 +10,23 @@ mod show;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
-
 pub use fetch::{FetchArgs, PublicDataset, Split};
 pub use show::ShowArgs;
 
-/// Look into problem files and get public ones.
-#[derive(Debug, Args)]
-pub struct DatasetArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: DatasetCommand,
-}
-
-/// What `dataset` does.
-#[derive(Debug, Subcommand)]
-pub enum DatasetCommand {
-    /// Print what is in a problems file.
-    Show(ShowArgs),
-    /// Download a public data set; an interrupted download goes on where it stopped.
-    Fetch(FetchArgs),
-}
-
-/// Does what `dataset` was asked for.
+/// Prints what is in a problems file.
 ///
 /// # Errors
-/// A [`DatasetError`](crate::dataset::DatasetError) of the file shown, or why a download failed.
-pub fn run(args: DatasetArgs) -> anyhow::Result<ExitCode> {
-    match args.command {
-        DatasetCommand::Show(args) => show::run(&args),
-        DatasetCommand::Fetch(args) => fetch::run(&args),
-    }
+/// A [`DatasetError`](crate::dataset::DatasetError) of that file.
+pub fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    show::run(args)
+}
+
+/// Downloads a public data set; an interrupted download goes on where it stopped. Makes a runtime of its own.
+///
+/// # Errors
+/// Why the download failed.
+pub fn fetch(args: &FetchArgs) -> anyhow::Result<ExitCode> {
+    fetch::run(args)
 }
 
 /// Writes data for other programs; one that stops reading is no error.
@@ -68,20 +54,15 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        dataset: DatasetArgs,
+        fetch: FetchArgs,
     }
 
     #[test]
     fn fetch_needs_a_split_and_saves_in_datasets_by_default() {
         Line::command().debug_assert();
-        assert!(Line::try_parse_from(["dataset", "fetch", "code_contests"]).is_err());
-        let line = Line::try_parse_from(["dataset", "fetch", "code_contests", "--split", "valid"]);
-        let Ok(Line {
-            dataset: DatasetArgs {
-                command: DatasetCommand::Fetch(args),
-            },
-        }) = line
-        else {
+        assert!(Line::try_parse_from(["fetch", "code_contests"]).is_err());
+        let line = Line::try_parse_from(["fetch", "code_contests", "--split", "valid"]);
+        let Ok(Line { fetch: args }) = line else {
             panic!("expected a fetch: {line:?}");
         };
         assert_eq!(

@@ -1,2 +1,5 @@
-//! Entry.
-fn main() {}
+//! The `coordinator` program.
+
+fn main() -> std::process::ExitCode {
+    roundhouse_coordinator::cli::main()
+}

@@ -224,6 +224,17 @@ impl RunDir {
         Ok(summary)
     }
 
+    /// Writes REPORT.txt as it follows from the bytes of a summary.json; gives its text.
+    ///
+    /// # Errors
+    /// The bytes are no summary, or the file cannot be written.
+    pub fn write_report(&self, summary: &[u8]) -> Result<String, RunDirError> {
+        let readable = report_of_bytes(summary)?;
+        self.directory
+            .write(&[(REPORT_FILE.to_owned(), readable.clone().into())])?;
+        Ok(readable)
+    }
+
     /// Sets the directory's modification time to now.
     ///
     /// # Errors

@@ -272,3 +272,32 @@ pub enum SessionEvent {
     /// The session is over.
     Finished(GenerationOutcome),
 }
+
+impl SessionEvent {
+    /// The values it carries that may be large, for whoever keeps them elsewhere.
+    pub fn payloads_mut(&mut self) -> Vec<&mut Payload> {
+        match self {
+            Self::Said {
+                prompt,
+                reply,
+                reasoning,
+                ..
+            } => [Some(prompt), Some(reply), reasoning.as_mut()]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Self::TestRequest { program, .. } => vec![program],
+            Self::RoundEnd {
+                code,
+                report,
+                tests_raw,
+                tests_used,
+                ..
+            } => [Some(code), Some(report), Some(tests_raw), tests_used.as_mut()]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Self::Finished(outcome) => outcome.program.iter_mut().collect(),
+        }
+    }
+}

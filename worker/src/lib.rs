@@ -1,7 +1,16 @@
 //! A worker: holds sessions with a model, or runs programs against tests.
 
+pub mod blob_client;
+pub mod cli;
+pub mod endpoint;
 pub mod evaluate;
 pub mod generate;
+pub mod join;
 pub mod judge_command;
 pub mod language;
+pub mod link;
 pub mod llm;
+pub mod log;
+pub mod slots;
+
+pub use roundhouse_sandbox::enter_if_cage;

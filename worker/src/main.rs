@@ -1,2 +1,5 @@
-//! Entry.
-fn main() {}
+//! The `worker` program.
+
+fn main() -> std::process::ExitCode {
+    roundhouse_worker::cli::main()
+}

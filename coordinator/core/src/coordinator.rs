@@ -6,7 +6,7 @@ use std::sync::Arc;
 use roundhouse_proto::link::{CoordMsg, Hello, JobGrant, JobResult, RunningLease};
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    Digest, Failure, FailureClass, JobId, JobKind, LeaseId, Payload, Role, RunId, SessionEvent, WorkerId,
+    Digest, Failure, FailureClass, JobId, JobKind, LeaseId, Role, RunId, SessionEvent, WorkerId,
 };
 
 use crate::clock::Now;
@@ -944,32 +944,5 @@ impl Coordinator {
             priority: Priority::of(&id),
             work,
         })
-    }
-}
-
-/// The payloads an event names, for whoever keeps them.
-pub fn payloads_of(event: &mut SessionEvent) -> Vec<&mut Payload> {
-    match event {
-        SessionEvent::Said {
-            prompt,
-            reply,
-            reasoning,
-            ..
-        } => [Some(prompt), Some(reply), reasoning.as_mut()]
-            .into_iter()
-            .flatten()
-            .collect(),
-        SessionEvent::TestRequest { program, .. } => vec![program],
-        SessionEvent::RoundEnd {
-            code,
-            report,
-            tests_raw,
-            tests_used,
-            ..
-        } => [Some(code), Some(report), Some(tests_raw), tests_used.as_mut()]
-            .into_iter()
-            .flatten()
-            .collect(),
-        SessionEvent::Finished(outcome) => outcome.program.iter_mut().collect(),
     }
 }

@@ -17,6 +17,6 @@ pub mod run;
 pub mod summary;
 
 pub use clock::{Now, Stamp};
-pub use coordinator::{Coordinator, Timing, payloads_of};
+pub use coordinator::{Coordinator, Timing};
 pub use event::{Event, LinkId};
 pub use outbox::{Command, Files, Outbox, Progress};

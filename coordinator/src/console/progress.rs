@@ -169,7 +169,7 @@ impl Progress {
 /// The line that says what the console's evaluation time is, and what it is not.
 pub fn tail_note(times: &RunTimes) -> String {
     format!(
-        "note: 评估耗时 is the tail after generation ends; evaluation slots were busy for {:.2} s in all",
+        "评估耗时 is the tail after generation ends; evaluation slots were busy for {:.2} s in all",
         times.evaluation_busy_ms as f64 / 1_000.0
     )
 }
@@ -334,7 +334,7 @@ mod tests {
         };
         assert_eq!(
             tail_note(&times),
-            "note: 评估耗时 is the tail after generation ends; evaluation slots were busy for 12.34 s in all"
+            "评估耗时 is the tail after generation ends; evaluation slots were busy for 12.34 s in all"
         );
     }
 }

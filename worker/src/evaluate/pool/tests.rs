@@ -1,3 +1,4 @@
+//! The pool of cages, with fakes in place of the cages.
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
 use std::sync::mpsc::Receiver;

@@ -1,0 +1,13 @@
+//! The problems that come with the program: for trying it out without a data set.
+
+use crate::dataset::{DatasetError, Loaded};
+
+const PROBLEMS: &[u8] = include_bytes!("../bundled/problems.jsonl");
+
+/// Loads them.
+///
+/// # Errors
+/// The file that was built in is damaged.
+pub fn load() -> Result<Loaded, DatasetError> {
+    crate::dataset::load_bytes("bundled problems", &bytes::Bytes::from_static(PROBLEMS))
+}

@@ -1,0 +1,99 @@
+//! The command line of the coordinator.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::dataset_command;
+use crate::run_args::RunArgs;
+use crate::verify_command::VerifyArgs;
+
+/// Runs code-generation benchmarks: problems in, programs from a model, verdicts and a report out.
+#[derive(Debug, Parser)]
+#[command(name = "coordinator", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What a coordinator can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Generate, evaluate and report on this machine
+    Run(Box<RunArgs>),
+    /// Look at, check or fetch problems
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Write the reports of a run again, from its state or from its summary.json
+    Report(ReportArgs),
+    /// Be a worker (also the `worker` program)
+    #[cfg(feature = "local")]
+    #[command(subcommand, hide = true)]
+    Worker(roundhouse_worker::cli::Command),
+}
+
+/// What can be done with problems.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Print what is in a problems file
+    Show(dataset_command::ShowArgs),
+    /// Judge the programs that come with the problems
+    Verify(VerifyArgs),
+    /// Download a public data set
+    Fetch(dataset_command::FetchArgs),
+}
+
+/// Which run is reported.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run directory
+    #[arg(value_name = "RUN_DIR")]
+    pub run_dir: PathBuf,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    #[cfg(feature = "local")]
+    roundhouse_worker::enter_if_cage();
+    let cli = Cli::parse();
+    let result = match cli.command {
+        #[cfg(feature = "local")]
+        Command::Worker(command) => {
+            roundhouse_worker::log::start();
+            return roundhouse_worker::cli::run(command);
+        }
+        command => {
+            start_log();
+            run(command)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        crate::notices::error(&error);
+        crate::exit::code_of(&error)
+    })
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ROUNDHOUSE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    // A second start in one process, as in tests, keeps the first.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => crate::run_command::run(&args),
+        Command::Dataset(DatasetCommand::Show(args)) => dataset_command::show(&args),
+        Command::Dataset(DatasetCommand::Verify(args)) => crate::verify_command::run(&args),
+        Command::Dataset(DatasetCommand::Fetch(args)) => dataset_command::fetch(&args),
+        Command::Report(args) => crate::report_command::run(&args.run_dir),
+        #[cfg(feature = "local")]
+        Command::Worker(command) => Ok(roundhouse_worker::cli::run(command)),
+    }
+}

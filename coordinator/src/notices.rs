@@ -1,0 +1,62 @@
+//! What is said on standard error beside the progress: errors, warnings, notes, and what to do next.
+#![expect(clippy::print_stderr, reason = "this is where standard error is written")]
+
+use crate::dataset::{DatasetError, Loaded, SelectionError};
+use crate::prepare::REFERENCE_MODEL;
+
+/// Warnings about rows that are printed one by one; the rest is counted.
+const WARNINGS_SHOWN: usize = 10;
+
+/// An error that ends the command, with all its causes, and what to do about it.
+pub fn error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+    let hint = error
+        .downcast_ref::<DatasetError>()
+        .and_then(DatasetError::hint)
+        .or_else(|| {
+            error
+                .downcast_ref::<SelectionError>()
+                .and_then(SelectionError::hint)
+        });
+    if let Some(text) = hint {
+        hint_line(&text);
+    }
+}
+
+/// Something worth knowing.
+pub fn note(text: &str) {
+    eprintln!("note: {text}");
+}
+
+/// Something unexpected that does not end the command.
+pub fn warning(text: &str) {
+    eprintln!("warning: {text}");
+}
+
+/// What to do next.
+pub fn hint(text: &str) {
+    hint_line(text);
+}
+
+fn hint_line(text: &str) {
+    eprintln!("hint: {text}");
+}
+
+/// What is odd about a data set, and that the offline model measures nothing.
+pub fn loaded(loaded: &Loaded, model: &str) {
+    for odd in loaded.warnings.iter().take(WARNINGS_SHOWN) {
+        warning(&odd.to_string());
+    }
+    let more = loaded.warnings.len().saturating_sub(WARNINGS_SHOWN);
+    if more > 0 {
+        warning(&format!(
+            "{more} more warnings: `coordinator dataset show FILE` prints all"
+        ));
+    }
+    if model == REFERENCE_MODEL {
+        warning(&format!(
+            "`{REFERENCE_MODEL}` is no model: it answers with the data set's own programs, so the result measures \
+             the data set and the machinery, and no model"
+        ));
+    }
+}

@@ -1,0 +1,188 @@
+//! From chosen problems to a run: their big parts become blobs, what is left becomes the [`RunSpec`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use bytes::Bytes;
+use roundhouse_core::Stamp;
+use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
+use roundhouse_proto::{
+    Case, Digest, Language, Limits, Problem, ReferenceMaterial, RunId, Sampling, SessionSettings, TestSet,
+    Tier,
+};
+use uuid::Uuid;
+
+use crate::blobs::Blobs;
+use crate::dataset::Loaded;
+use crate::run_args::RunArgs;
+
+/// Name of the offline model.
+pub const REFERENCE_MODEL: &str = "reference";
+/// Name of the only method there is.
+const METHOD: &str = "self-collaboration";
+/// Hidden cases that the offline tester gives where a problem has no public ones.
+const REFERENCE_CASES_MAX: usize = 3;
+
+/// What a run is about, before it has a directory.
+pub struct Plan<'a> {
+    /// The flags.
+    pub args: &'a RunArgs,
+    /// The model.
+    pub model: &'a str,
+    /// The data set.
+    pub loaded: &'a Loaded,
+    /// Where it came from, for people.
+    pub source: &'a str,
+    /// Those that were chosen.
+    pub problems: Vec<&'a Problem>,
+    /// Addresses of the prompt templates.
+    pub prompts: BTreeMap<String, Digest>,
+    /// Cores of this host.
+    pub cores: u32,
+}
+
+impl Plan<'_> {
+    /// Makes the blobs durable and puts together what the run is asked to do; gives its own blob's address with it.
+    ///
+    /// # Errors
+    /// A blob cannot be stored.
+    pub fn store(&self, blobs: &Blobs, started: Stamp) -> anyhow::Result<(RunSpec, Digest)> {
+        let mut parts = Vec::new();
+        let problems = self
+            .problems
+            .iter()
+            .map(|problem| self.problem(problem, &mut parts))
+            .collect();
+        let spec = self.spec(started, problems);
+        let text = serde_json::to_vec(&spec).context("encode the run")?;
+        let spec_blob = Digest::of(&text);
+        parts.push(Bytes::from(text));
+        blobs.put_all(parts).context("store the problems")?;
+        Ok((spec, spec_blob))
+    }
+
+    fn problem(&self, problem: &Problem, parts: &mut Vec<Bytes>) -> ProblemSpec {
+        let mut part = |bytes: Bytes| {
+            let digest = Digest::of(&bytes);
+            parts.push(bytes);
+            digest
+        };
+        let of_tier = |tier: Tier| problem.tests.cases.iter().filter(move |case| case.tier == tier);
+        // Cases are numbered over public, private, generated, in that order.
+        let judged: Vec<Case> = self
+            .args
+            .tests
+            .0
+            .iter()
+            .flat_map(|tier| of_tier(*tier))
+            .cloned()
+            .collect();
+        let count = |tier: Tier| u32::try_from(of_tier(tier).count()).unwrap_or(u32::MAX);
+        let tiers = self
+            .args
+            .tests
+            .0
+            .iter()
+            .map(|tier| (*tier, count(*tier)))
+            .filter(|(_, n)| *n > 0)
+            .collect();
+        let public = TestSet {
+            cases: of_tier(Tier::Public).cloned().collect(),
+        };
+        let is_reference = self.model == REFERENCE_MODEL;
+        ProblemSpec {
+            position: problem.position,
+            name: problem.name(),
+            source_id: problem.source_id.clone(),
+            statement: part(Bytes::copy_from_slice(problem.statement.as_bytes())),
+            tests: (!judged.is_empty()).then(|| part(TestSet { cases: judged }.to_bytes())),
+            tiers,
+            public_cases: (!public.cases.is_empty()).then(|| part(public.to_bytes())),
+            reference: is_reference.then(|| part(reference_material(problem).to_bytes())),
+            time_limit_ms: problem.time_limit_ms,
+            memory_limit_bytes: problem.memory_limit_bytes,
+        }
+    }
+
+    fn spec(&self, started: Stamp, problems: Vec<ProblemSpec>) -> RunSpec {
+        let args = self.args;
+        RunSpec {
+            run: RunId(Uuid::new_v4()),
+            started,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            session: SessionSettings {
+                method: METHOD.to_owned(),
+                model: self.model.to_owned(),
+                sampling: Sampling {
+                    temperature: args.temperature,
+                    top_p: args.top_p,
+                    max_tokens: args.max_tokens,
+                },
+                max_rounds: args.max_rounds,
+                tester: args.tester,
+                language: Language::Python3,
+                patch: !args.no_patch,
+                comparator: args.comparator,
+                limits: Limits::default(),
+            },
+            prompts: self.prompts.clone(),
+            evaluation: EvaluationSettings {
+                tiers: args.tests.0.clone(),
+                comparator: args.comparator,
+                limits: Limits::default(),
+                ignore_exit_status: args.ignore_exit_status,
+                timeouts_max: args.timeouts_max,
+                stop_on_first_failure: args.stop_on_first_failure,
+            },
+            parallel: !args.sequential,
+            staged: args.staged,
+            workers: args.workers(self.cores),
+            eval_workers: args.eval_workers(self.cores),
+            attempts_max: args.attempts_max,
+            data_set: DataSet {
+                name: "CodeContests".to_owned(),
+                path: self.source.to_owned(),
+                sha256: self.loaded.info.sha256,
+                format: format!(
+                    "{} {}",
+                    self.loaded.info.format.word(),
+                    self.loaded.info.container.word()
+                ),
+                rows: self.loaded.info.rows,
+            },
+            problems,
+        }
+    }
+}
+
+fn reference_material(problem: &Problem) -> ReferenceMaterial {
+    let program = problem
+        .solutions
+        .iter()
+        .chain(&problem.incorrect_solutions)
+        .next();
+    let public: Vec<Case> = problem
+        .tests
+        .cases
+        .iter()
+        .filter(|case| case.tier == Tier::Public)
+        .cloned()
+        .collect();
+    let cases = if public.is_empty() {
+        let mut hidden: Vec<&Case> = problem.tests.cases.iter().collect();
+        hidden.sort_by_key(|case| case.input.len() + case.expected.len());
+        hidden.into_iter().take(REFERENCE_CASES_MAX).cloned().collect()
+    } else {
+        public
+    };
+    ReferenceMaterial {
+        program: program.map(|program| program.source.clone()),
+        cases,
+    }
+}
+
+/// The command that goes on with a run.
+pub fn resume_command(run_dir: &Path) -> String {
+    format!("coordinator run --resume {}", run_dir.display())
+}

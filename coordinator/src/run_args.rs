@@ -1,0 +1,237 @@
+//! The flags of `coordinator run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use roundhouse_proto::{Comparator, Sampling, TesterMode, Tier};
+
+/// Judge a model on a problem set: generate, evaluate, report
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Without a key and without a network: `coordinator run --model reference` runs the bundled problems with an offline
+stand-in for a model.
+
+Exit codes: 0 done · 1 error · 2 usage · 3 finished, but some problems have no verdict · 4 nothing to do ·
+100 --fail-under not met · 130 interrupted (state saved; the command that goes on is printed)")]
+pub struct RunArgs {
+    /// The problems: CodeContests (parquet or JSONL), APPS, or JSONL with `all_test_cases`; .gz and .zst too
+    /// [default: the bundled problems, with `--model reference` only]
+    #[arg(long, value_name = "FILE", env = "ROUNDHOUSE_PROBLEMS")]
+    pub problems: Option<PathBuf>,
+    /// The model; `reference` is an offline stand-in that answers with the data set's own programs
+    #[arg(long, value_name = "MODEL", env = "ROUNDHOUSE_MODEL")]
+    pub model: Option<String>,
+    /// Go on with a run that was interrupted, or try its errors again
+    #[arg(
+        long,
+        value_name = "RUN_DIR",
+        conflicts_with_all = [
+            "problems", "model", "limit", "ids", "filter", "sequential", "parallel", "staged", "output_dir", "data_dir",
+            "max_rounds", "temperature", "top_p", "max_tokens", "tester", "tests", "comparator",
+            "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max",
+        ]
+    )]
+    pub resume: Option<PathBuf>,
+
+    /// Only the first N problems
+    #[arg(long, value_name = "N", help_heading = "Which problems")]
+    pub limit: Option<usize>,
+    /// Only these: ids of the data set, `problem_007`, or positions, separated by commas
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        help_heading = "Which problems"
+    )]
+    pub ids: Vec<String>,
+    /// Only those whose id holds this text
+    #[arg(long, value_name = "TEXT", help_heading = "Which problems")]
+    pub filter: Option<String>,
+
+    /// Sessions held at a time [default: half the cores, at least 1]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ROUNDHOUSE_WORKERS",
+        value_parser = clap::value_parser!(u32).range(1..=4096),
+        help_heading = "How much at a time"
+    )]
+    pub workers: Option<u32>,
+    /// Evaluations in progress at a time; programs that run at once never exceed the cores
+    /// [default: 4 × workers, at most 60]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ROUNDHOUSE_EVAL_WORKERS",
+        value_parser = clap::value_parser!(u32).range(1..=4096),
+        help_heading = "How much at a time"
+    )]
+    pub eval_workers: Option<u32>,
+    /// Hold several sessions at a time (the default)
+    #[arg(long, help_heading = "How much at a time")]
+    pub parallel: bool,
+    /// Hold one session at a time, in data-set order; overrides --parallel and --workers
+    #[arg(long, help_heading = "How much at a time")]
+    pub sequential: bool,
+    /// Evaluate only after every session has ended
+    #[arg(long, help_heading = "How much at a time")]
+    pub staged: bool,
+
+    /// Where run directories are made
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ROUNDHOUSE_OUTPUT_DIR",
+        default_value = "baseline_outputs",
+        help_heading = "Where files go"
+    )]
+    pub output_dir: PathBuf,
+    /// Where the state of the run is kept [default: RUN_DIR/.state]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ROUNDHOUSE_DATA_DIR",
+        help_heading = "Where files go"
+    )]
+    pub data_dir: Option<PathBuf>,
+
+    /// Most programs the coder writes for one problem
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "The session")]
+    pub max_rounds: u32,
+    /// Sampling temperature, 0 to 2
+    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, value_parser = in_range(0.0, 2.0), help_heading = "The session")]
+    pub temperature: f64,
+    /// Share of the likeliest tokens considered, above 0, at most 1
+    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p, value_parser = in_range(f64::MIN_POSITIVE, 1.0), help_heading = "The session")]
+    pub top_p: f64,
+    /// Most tokens of one answer
+    #[arg(long, value_name = "N", default_value_t = Sampling::default().max_tokens, value_parser = clap::value_parser!(u32).range(1..), help_heading = "The session")]
+    pub max_tokens: u32,
+    /// What a round is tested with: `cases` the tester writes, or the problem's `public` examples
+    #[arg(
+        long,
+        value_name = "cases|public",
+        default_value = "cases",
+        help_heading = "The session"
+    )]
+    pub tester: TesterMode,
+    /// Judge programs exactly as the coder wrote them: add no missing import and no call of `main()`
+    #[arg(long, help_heading = "The session")]
+    pub no_patch: bool,
+
+    /// Which tests are judged: all, or some of public,private,generated
+    #[arg(long, value_name = "TIERS", default_value = "all", value_parser = parse_tiers, help_heading = "Judging")]
+    pub tests: Tiers,
+    /// By which rule outputs agree: code-contests, tokens, lines, exact, float, float:abs=1e-6,rel=1e-6
+    #[arg(
+        long,
+        value_name = "RULE",
+        default_value = "code-contests",
+        help_heading = "Judging"
+    )]
+    pub comparator: Comparator,
+    /// After so many tests that timed out the rest count as timed out too; 0 runs all
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Judging")]
+    pub timeouts_max: u32,
+    /// Run no test of a program after the first that fails
+    #[arg(long, help_heading = "Judging")]
+    pub stop_on_first_failure: bool,
+    /// An exit status other than 0 is no failure if the output is right
+    #[arg(long, help_heading = "Judging")]
+    pub ignore_exit_status: bool,
+    /// The Python 3 that programs are run with [default: `python3` on the PATH]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "ROUNDHOUSE_PYTHON",
+        help_heading = "Judging"
+    )]
+    pub python: Option<PathBuf>,
+    /// Run programs even where the host lets nothing but resources be bounded
+    #[arg(long, help_heading = "Judging")]
+    pub i_know_this_is_unsafe: bool,
+
+    /// Attempts of a job that lose their worker before the problem is given up as an error
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "When things go wrong")]
+    pub attempts_max: u32,
+    /// Exit with 100 if Pass@1, in percent, is below this
+    #[arg(long, value_name = "PERCENT", value_parser = in_range(0.0, 100.0), help_heading = "When things go wrong")]
+    pub fail_under: Option<f64>,
+}
+
+/// Tiers of tests, in the order public, private, generated, each at most once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tiers(pub Vec<Tier>);
+
+fn parse_tiers(text: &str) -> Result<Tiers, String> {
+    if text == "all" {
+        return Ok(Tiers(Tier::ALL.to_vec()));
+    }
+    let unknown = text
+        .split(',')
+        .find(|word| !Tier::ALL.iter().any(|tier| tier.word() == *word));
+    if let Some(word) = unknown {
+        return Err(format!(
+            "`{word}` is no tier of tests: expected `all`, or some of `public,private,generated`"
+        ));
+    }
+    let is_named = |tier: &&Tier| text.split(',').any(|word| word == tier.word());
+    Ok(Tiers(Tier::ALL.iter().filter(is_named).copied().collect()))
+}
+
+fn in_range(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse::<f64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ if least == f64::MIN_POSITIVE => Err(format!("expected a number above 0 and at most {most}")),
+        _ => Err(format!("expected a number from {least} to {most}")),
+    }
+}
+
+impl RunArgs {
+    /// Sessions at a time.
+    pub fn workers(&self, cores: u32) -> u32 {
+        if self.sequential {
+            1
+        } else {
+            self.workers.unwrap_or((cores / 2).max(1))
+        }
+    }
+
+    /// Evaluations in progress at a time.
+    pub fn eval_workers(&self, cores: u32) -> u32 {
+        self.eval_workers
+            .unwrap_or_else(|| self.workers(cores).saturating_mul(4).min(60))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_are_put_in_order_and_an_unknown_one_is_named() {
+        assert_eq!(parse_tiers("all"), Ok(Tiers(Tier::ALL.to_vec())));
+        assert_eq!(
+            parse_tiers("private,public,private"),
+            Ok(Tiers(vec![Tier::Public, Tier::Private]))
+        );
+        let error = "`hidden` is no tier of tests: expected `all`, or some of `public,private,generated`";
+        assert_eq!(parse_tiers("public,hidden"), Err(error.to_owned()));
+        assert!(parse_tiers("").is_err());
+    }
+
+    #[test]
+    fn number_out_of_range_or_not_a_number_is_refused_with_the_range() {
+        assert_eq!(in_range(0.0, 2.0)("2"), Ok(2.0));
+        for text in ["nan", "2.1", "-1", "x"] {
+            assert_eq!(
+                in_range(0.0, 2.0)(text),
+                Err("expected a number from 0 to 2".to_owned())
+            );
+        }
+        assert_eq!(
+            in_range(f64::MIN_POSITIVE, 1.0)("0"),
+            Err("expected a number above 0 and at most 1".to_owned())
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! Problem files that are broken in one way each, and a good one.
+
+use std::fs;
+use std::path::Path;
+
+fn row(id: &str, inputs: &[&str], outputs: &[&str]) -> String {
+    serde_json::json!({
+        "name": id,
+        "description": "Print the number.",
+        "public_tests": {"input": inputs, "output": outputs},
+        "private_tests": {"input": [], "output": []},
+        "generated_tests": {"input": [], "output": []},
+        "solutions": {"language": [3], "solution": ["print(input())\n"]},
+        "incorrect_solutions": {"language": [], "solution": []},
+    })
+    .to_string()
+        + "\n"
+}
+
+/// Makes them in a directory.
+pub(crate) fn make(dir: &Path) {
+    let write = |name: &str, bytes: &[u8]| fs::write(dir.join(name), bytes).unwrap();
+    let good = row("one", &["1\n"], &["1\n"]) + &row("two", &["2\n"], &["2\n"]);
+    write("good.jsonl", good.as_bytes());
+    write(
+        "page.jsonl",
+        b"<!DOCTYPE html><html><body>Not found</body></html>\n",
+    );
+    write("empty.jsonl", b"");
+    write("cut.parquet", b"PAR1\x15\x04\x15\x10 the rest did not arrive");
+    write(
+        "cut.jsonl.gz",
+        &[
+            0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0xab, 0x56,
+        ],
+    );
+    let mut bad_utf8 = good.clone().into_bytes();
+    let at = good.find("Print").unwrap();
+    bad_utf8[at] = 0xff;
+    write("bad_utf8.jsonl", &bad_utf8);
+    write("uneven.jsonl", row("one", &["1\n", "2\n"], &["1\n"]).as_bytes());
+    write(
+        "duplicate.jsonl",
+        (row("one", &["1\n"], &["1\n"]) + &row("one", &["2\n"], &["2\n"])).as_bytes(),
+    );
+    write("cut.jsonl", &good.as_bytes()[..good.len() - 40]);
+    write("unknown.jsonl", b"{\"question_id\": 7, \"text\": \"?\"}\n");
+    write("not_an_object.jsonl", b"[1, 2]\n");
+    write("number.jsonl", b"{\"problem_id\": \"a\", \"description\": 5, \"all_test_cases\": {\"inputs\": [], \"outputs\": []}}\n");
+    write(
+        "cases.jsonl",
+        b"{\"id\": 1, \"language\": \"cobol\", \"source\": \"\", \"input\": \"\", \"expected\": \"\"}\n",
+    );
+    fs::create_dir(dir.join("directory")).unwrap();
+}

@@ -1,0 +1,210 @@
+//! Runs that lose processes to `kill -9` and go on: the same programs and verdicts, nothing finished done again.
+#![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use roundhouse_tests::processes::{children, command_line, is_alive, kill_9, tree};
+use roundhouse_tests::{Place, coordinator, entries, json, wait_until};
+
+/// What must not depend on who died: programs, verdicts, sessions.
+fn came_to(run_dir: &Path) -> Vec<(String, String, Vec<String>, serde_json::Value)> {
+    let summary = json(&run_dir.join("summary.json"));
+    assert_eq!(summary["summary"]["status"], "complete");
+    let results = summary["results"].as_array().unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    results
+        .iter()
+        .map(|result| {
+            let tests = result["test_results"].as_array().unwrap();
+            let statuses = tests.iter().map(|test| text(&test["status"])).collect();
+            (
+                text(&result["instance_id"]),
+                text(&result["code"]),
+                statuses,
+                result["session_history"].clone(),
+            )
+        })
+        .collect()
+}
+
+fn undisturbed() -> Vec<(String, String, Vec<String>, serde_json::Value)> {
+    let place = Place::new();
+    let ran = place.coordinator(&["run", "--model", "reference"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    came_to(&place.run_dir())
+}
+
+fn start(place: &Place) -> Child {
+    let mut command = place.command(&coordinator());
+    command.args(["run", "--model", "reference", "--workers", "2"]);
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The only run directory, once there is one.
+fn run_dir(place: &Place) -> PathBuf {
+    let outputs = place.path().join("baseline_outputs");
+    wait_until("the run has a directory", || entries(&outputs).len() == 1);
+    outputs.join(&entries(&outputs)[0])
+}
+
+/// Rounds of which the directory is complete.
+fn rounds(run_dir: &Path) -> Vec<PathBuf> {
+    let problems = entries(run_dir)
+        .into_iter()
+        .filter(|name| name.starts_with("problem_"));
+    let rounds = problems.flat_map(|problem| {
+        let problem = run_dir.join(problem);
+        let names = entries(&problem)
+            .into_iter()
+            .filter(|name| name.starts_with("round_"));
+        names.map(move |name| problem.join(name)).collect::<Vec<_>>()
+    });
+    rounds
+        .filter(|round| round.join("tests_raw.txt").exists())
+        .collect()
+}
+
+fn worker_of(parent: u32, role: &str) -> Option<u32> {
+    children(parent).into_iter().find(|pid| {
+        let words = command_line(*pid);
+        words.iter().any(|word| word == "join") && words.iter().any(|word| word == role)
+    })
+}
+
+fn resume(place: &Place, run_dir: &Path) {
+    let ran = place.coordinator(&["run", "--resume", run_dir.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+/// Calls that the store holds, and how many of them there are of each (problem, speaker, round, ask).
+fn calls_are_unique(run_dir: &Path) {
+    for problem in entries(run_dir)
+        .into_iter()
+        .filter(|name| name.starts_with("problem_"))
+    {
+        let transcript = fs::read_to_string(run_dir.join(&problem).join("transcript.jsonl")).unwrap();
+        let mut calls: Vec<String> = transcript
+            .lines()
+            .map(|line| {
+                let call: serde_json::Value = serde_json::from_str(line).unwrap();
+                format!("{} {} {}", call["speaker"], call["round"], call["ask"])
+            })
+            .collect();
+        let n = calls.len();
+        calls.sort();
+        calls.dedup();
+        assert_eq!(calls.len(), n, "{problem}: a call is there twice");
+    }
+}
+
+#[test]
+fn run_whose_parent_was_killed_at_any_moment_goes_on_to_the_same_end() {
+    let expected = undisturbed();
+    for rounds_before in [0, 1, 7, 20] {
+        let place = Place::new();
+        let mut parent = start(&place);
+        let run_dir = run_dir(&place);
+        wait_until("the state and its workers are there", || {
+            run_dir.join(".state/db").exists() && tree(parent.id()).len() > 2
+        });
+        wait_until("some rounds have ended", || {
+            rounds(&run_dir).len() >= rounds_before
+        });
+        let all = tree(parent.id());
+        kill_9(parent.id());
+        parent.wait().unwrap();
+        wait_until("every process of the run is gone", || {
+            all.iter().all(|pid| !is_alive(*pid))
+        });
+
+        let finished: Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> = rounds(&run_dir)
+            .into_iter()
+            .map(|round| {
+                let code = round.join("code_iteration.py");
+                let modified = fs::metadata(&code).unwrap().modified().unwrap();
+                (round, fs::read(code).unwrap(), modified)
+            })
+            .collect();
+        assert!(finished.len() >= rounds_before);
+        resume(&place, &run_dir);
+        assert_eq!(came_to(&run_dir), expected, "killed after {rounds_before} rounds");
+        calls_are_unique(&run_dir);
+        for (round, code, modified) in finished {
+            let file = round.join("code_iteration.py");
+            assert_eq!(fs::read(&file).unwrap(), code);
+            assert_eq!(
+                fs::metadata(&file).unwrap().modified().unwrap(),
+                modified,
+                "{} was written again",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn run_whose_worker_was_killed_starts_another_and_ends_the_same() {
+    let expected = undisturbed();
+    for role in ["gen", "eval"] {
+        let place = Place::new();
+        let mut parent = start(&place);
+        let run_dir = run_dir(&place);
+        wait_until("a round has ended", || !rounds(&run_dir).is_empty());
+        let worker = worker_of(parent.id(), role).expect("the run has a worker of each role");
+        kill_9(worker);
+        let status = parent.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "the {role} worker was killed");
+        assert_eq!(came_to(&run_dir), expected, "the {role} worker was killed");
+        calls_are_unique(&run_dir);
+    }
+}
+
+#[test]
+fn interrupt_finishes_what_is_in_flight_and_prints_the_command_that_goes_on() {
+    let expected = undisturbed();
+    let place = Place::new();
+    let mut command = place.command(&coordinator());
+    command.args(["run", "--model", "reference", "--workers", "2"]);
+    let parent = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let run_dir = run_dir(&place);
+    wait_until("a round has ended", || !rounds(&run_dir).is_empty());
+    let pid = rustix::process::Pid::from_raw(i32::try_from(parent.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = parent.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    let relative = run_dir.strip_prefix(place.path()).unwrap().display().to_string();
+    assert!(
+        stderr.contains(&format!("`coordinator run --resume {relative}` goes on")),
+        "{stderr}"
+    );
+    assert!(!run_dir.join("REPORT.txt").exists());
+    resume(&place, &run_dir);
+    assert_eq!(came_to(&run_dir), expected);
+}
+
+#[test]
+fn second_coordinator_on_the_same_state_is_refused() {
+    let place = Place::new();
+    let mut parent = start(&place);
+    let run_dir = run_dir(&place);
+    wait_until("a round has ended", || !rounds(&run_dir).is_empty());
+    let ran = place.coordinator(&["run", "--resume", run_dir.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("another coordinator uses"), "{}", ran.stderr);
+    assert_eq!(
+        parent.wait().unwrap().code(),
+        Some(0),
+        "the first one was not disturbed"
+    );
+}

@@ -1,0 +1,305 @@
+//! Whole runs of the real programs on the bundled problems: what the user sees and finds.
+#![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use roundhouse_tests::{Place, entries, json, mask};
+
+/// Lines of a text in which one of the words stands, as `grep` gives them.
+fn grep(text: &str, words: &[&str]) -> usize {
+    text.lines()
+        .filter(|line| words.iter().any(|word| line.contains(word)))
+        .count()
+}
+
+/// Compares with a file beside this one; `UPDATE_GOLDEN=1` writes it.
+fn golden(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, found).unwrap();
+    }
+    assert_eq!(
+        found,
+        fs::read_to_string(&path).unwrap(),
+        "it differs from {}",
+        path.display()
+    );
+}
+
+#[test]
+fn bundled_problems_run_without_key_or_network_and_all_but_one_pass() {
+    let place = Place::new();
+    let ran = place.coordinator(&["run", "--model", "reference", "--sequential"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let run_dir = place.run_dir();
+
+    let expected = include_str!("console.txt");
+    assert_eq!(
+        mask::run(&ran.stdout),
+        expected,
+        "the console differs from tests/runs/console.txt"
+    );
+    assert_eq!(
+        fs::read_to_string(run_dir.join("console.log")).unwrap(),
+        ran.stdout
+    );
+
+    let report = fs::read_to_string(run_dir.join("REPORT.txt")).unwrap();
+    golden("report.txt", &mask::run(&report));
+    assert_eq!(grep(&report, &["Pass@1", "总耗时"]), 2);
+
+    assert_eq!(place.entries(), ["baseline_outputs", "baseline_results.json"]);
+    let copy = fs::read(place.path().join("baseline_results.json")).unwrap();
+    assert_eq!(copy, fs::read(run_dir.join("summary.json")).unwrap());
+    let problem = run_dir.join("problem_001");
+    assert_eq!(
+        entries(&problem),
+        [
+            "final_solution.py",
+            "problem_statement.txt",
+            "round_0",
+            "round_1",
+            "session_history.json",
+            "transcript.jsonl"
+        ]
+    );
+    for round in ["round_0", "round_1"] {
+        let files = ["code_iteration.py", "report_iteration.txt", "tests_raw.txt"];
+        assert_eq!(entries(&problem.join(round)), files);
+    }
+    assert_eq!(
+        fs::metadata(run_dir.join(".state")).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+
+    let summary = &json(&run_dir.join("summary.json"))["summary"];
+    assert_eq!(
+        (summary["passed"].as_u64(), summary["total"].as_u64()),
+        (Some(13), Some(14))
+    );
+    assert_eq!(summary["status"], "complete");
+    assert_eq!(summary["provenance"]["data_set"]["path"], "bundled");
+    assert!(ran.stderr.contains("`reference` is no model"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("评估耗时 is the tail after generation"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn parallel_sequential_and_staged_runs_come_to_the_same_programs_and_verdicts() {
+    let came_to = |flags: &[&str]| {
+        let place = Place::new();
+        let args = [&["run", "--model", "reference", "--limit", "6"], flags].concat();
+        let ran = place.coordinator(&args);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let summary = json(&place.run_dir().join("summary.json"));
+        let results = summary["results"].as_array().unwrap().iter();
+        results
+            .map(|result| {
+                let statuses: Vec<String> = result["test_results"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|test| test["status"].as_str().unwrap().to_owned())
+                    .collect();
+                (
+                    result["instance_id"].clone(),
+                    result["code"].clone(),
+                    result["passed"].clone(),
+                    statuses,
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let sequential = came_to(&["--sequential"]);
+    assert_eq!(sequential.len(), 6);
+    assert_eq!(came_to(&["--workers", "4"]), sequential);
+    assert_eq!(
+        came_to(&["--workers", "3", "--staged", "--eval-workers", "2"]),
+        sequential
+    );
+}
+
+#[test]
+fn chosen_problems_keep_their_numbers() {
+    let place = Place::new();
+    let ran = place.coordinator(&[
+        "run",
+        "--model",
+        "reference",
+        "--ids",
+        "problem_003,7",
+        "--output-dir",
+        "a/b",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let run_dir = place
+        .path()
+        .join("a/b")
+        .join(&entries(&place.path().join("a/b"))[0]);
+    let problems: Vec<String> = entries(&run_dir)
+        .into_iter()
+        .filter(|name| name.starts_with("problem_"))
+        .collect();
+    assert_eq!(problems, ["problem_003", "problem_007"]);
+    assert!(
+        ran.stdout.contains("[1/2] 开始处理: problem_003\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("✅ 输出目录: a/b/run_"), "{}", ran.stdout);
+}
+
+#[test]
+fn one_round_runs_no_test_and_the_deliberately_wrong_program_fails() {
+    let place = Place::new();
+    let ran = place.coordinator(&["run", "--model", "reference", "--limit", "1", "--max-rounds", "1"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let run_dir = place.run_dir();
+    assert_eq!(
+        entries(&run_dir.join("problem_001"))
+            .iter()
+            .filter(|name| name.starts_with("round_"))
+            .count(),
+        1
+    );
+    let report = fs::read_to_string(run_dir.join("problem_001/round_0/report_iteration.txt")).unwrap();
+    assert_eq!(report.lines().count(), 1);
+    assert!(report.contains("round limit"), "{report}");
+    let summary = json(&run_dir.join("summary.json"));
+    assert_eq!(summary["results"][0]["passed"], false);
+    assert_eq!(summary["results"][0]["test_results"][0]["status"], "WA");
+}
+
+#[test]
+fn only_the_chosen_tiers_are_judged() {
+    let place = Place::new();
+    let args = [
+        "run",
+        "--model",
+        "reference",
+        "--limit",
+        "2",
+        "--tests",
+        "private,public",
+        "--comparator",
+        "lines",
+    ];
+    let ran = place.coordinator(&args);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let summary = json(&place.run_dir().join("summary.json"));
+    let tiers = summary["summary"]["tiers"].as_object().unwrap();
+    assert_eq!(tiers.keys().collect::<Vec<_>>(), ["private", "public"]);
+    assert_eq!(summary["summary"]["provenance"]["comparator"], "lines");
+    let tests = summary["results"][0]["test_results"].as_array().unwrap().len();
+    assert_eq!(tests, 6, "problem 1 has one public and five private tests");
+}
+
+#[test]
+fn fail_under_sets_the_exit_code_and_a_complete_run_leaves_nothing_to_resume() {
+    let place = Place::new();
+    let ran = place.coordinator(&["run", "--model", "reference", "--ids", "14", "--fail-under", "50"]);
+    assert_eq!(ran.code, Some(100), "{}", ran.stderr);
+    let run_dir = place.run_dir();
+    let again = place.coordinator(&["run", "--resume", run_dir.to_str().unwrap()]);
+    assert_eq!((again.code, again.stdout.as_str()), (Some(4), ""));
+}
+
+#[test]
+fn reports_are_rebuilt_byte_for_byte_from_the_state_and_from_the_summary() {
+    let place = Place::new();
+    let ran = place.coordinator(&["run", "--model", "reference", "--limit", "2"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let run_dir = place.run_dir();
+    let files = [
+        "REPORT.txt",
+        "summary.json",
+        "eval_checkpoint.json",
+        "problem_001/session_history.json",
+        "problem_002/final_solution.py",
+        "problem_002/round_0/report_iteration.txt",
+    ];
+    let read = || files.map(|file| fs::read_to_string(run_dir.join(file)).unwrap());
+    let before = read();
+    for file in files {
+        fs::remove_file(run_dir.join(file)).unwrap();
+    }
+    let rebuilt = place.coordinator(&["report", run_dir.to_str().unwrap()]);
+    assert_eq!(rebuilt.code, Some(0), "{}", rebuilt.stderr);
+    // The program was told another form of the same path, which the files hold.
+    let relative = run_dir.strip_prefix(place.path()).unwrap().to_str().unwrap();
+    let again = place.coordinator(&["report", relative]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(read(), before);
+
+    fs::remove_dir_all(run_dir.join(".state")).unwrap();
+    fs::remove_file(run_dir.join("REPORT.txt")).unwrap();
+    let from_summary = place.coordinator(&["report", relative]);
+    assert_eq!(from_summary.code, Some(0), "{}", from_summary.stderr);
+    assert_eq!(fs::read_to_string(run_dir.join("REPORT.txt")).unwrap(), before[0]);
+    assert_eq!(from_summary.stdout, before[0]);
+}
+
+#[test]
+fn a_path_too_long_for_a_socket_is_no_obstacle() {
+    let place = Place::new();
+    let deep = format!("{}/{}", "a".repeat(90), "b".repeat(90));
+    let ran = place.coordinator(&[
+        "run",
+        "--model",
+        "reference",
+        "--limit",
+        "1",
+        "--output-dir",
+        &deep,
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+#[test]
+fn worker_judges_a_file_in_order() {
+    let place = Place::new();
+    let case = |id: &str, source: &str| {
+        serde_json::json!({
+            "id": id, "language": "python3", "source": source, "input": "5\n", "expected": "5\n",
+            "limits": {"cpu_ms": 1000, "wall_ms": 3000, "output_bytes": 1_000_000},
+        })
+        .to_string()
+            + "\n"
+    };
+    let cases = [
+        case("right", "print(input())"),
+        case("wrong", "print(6)"),
+        case("raises", "print(input())\nraise ValueError('no')"),
+        case("loops", "while True: pass"),
+        case("floods", "while True: print('x' * 1000)"),
+        case("does not compile", "print("),
+        case("right again", "print(input())"),
+    ];
+    fs::write(place.path().join("cases.jsonl"), cases.concat()).unwrap();
+    let ran = place.worker(&["judge", "--cases", "cases.jsonl"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let lines: Vec<serde_json::Value> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let verdicts: Vec<&str> = lines
+        .iter()
+        .map(|line| line["verdict"].as_str().unwrap())
+        .collect();
+    assert_eq!(verdicts, ["AC", "WA", "RE", "TLE", "OLE", "CE", "AC"]);
+    assert_eq!(lines[2]["exit_code"], 1);
+    assert!(
+        lines[2]["stderr_tail"]
+            .as_str()
+            .unwrap()
+            .ends_with("ValueError: no\n")
+    );
+    let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 10, "{keys:?}");
+}

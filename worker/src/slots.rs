@@ -1,0 +1,322 @@
+//! The worker's slots: each holds one job from its grant to the acknowledgement of what it came to.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use roundhouse_proto::link::{JobGrant, JobResult, WorkerMsg};
+use roundhouse_proto::{
+    Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, GenerateWork, JobId, LeaseId, Payload,
+    ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
+};
+use tokio::sync::mpsc;
+
+use crate::blob_client::BlobClient;
+use crate::evaluate::Cancellation;
+use crate::evaluate::pool::{Evaluation, Pool};
+use crate::generate::prompts::Prompts;
+use crate::generate::{Session, SessionPort, Task, blobs_needed, hold};
+use crate::link::{Link, Void};
+use crate::llm::reference::Reference;
+
+/// Longest message of a failure.
+const MESSAGE_CHARS_MAX: usize = 500;
+
+/// What the jobs of a worker share.
+pub struct Slots {
+    /// The link.
+    pub link: Arc<Link>,
+    /// Blobs.
+    pub blobs: BlobClient,
+    /// The prompts of sessions.
+    pub prompts: Arc<Prompts>,
+    /// Cages; none for a worker that runs no program.
+    pub pool: Option<Pool>,
+}
+
+/// Why a job ends without a result.
+enum Stopped {
+    /// The lease is void: nobody wants it any more.
+    Void,
+    /// A failure of ours, to be told.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Void> for Stopped {
+    fn from(Void: Void) -> Self {
+        Self::Void
+    }
+}
+
+impl Slots {
+    /// Takes up grants until there can be no more. Their number is bounded by the room that was offered.
+    pub async fn serve(self: Arc<Self>, mut grants: mpsc::Receiver<JobGrant>) {
+        while let Some(grant) = grants.recv().await {
+            let slots = Arc::clone(&self);
+            tokio::spawn(async move {
+                let lease = grant.lease;
+                slots.work(grant).await;
+                slots.link.let_go(lease);
+            });
+        }
+    }
+
+    async fn work(&self, grant: JobGrant) {
+        let JobGrant {
+            job,
+            lease,
+            attempt,
+            priority,
+            work,
+        } = grant;
+        tracing::debug!(%job, %lease, attempt, "a job is taken up");
+        let done = async {
+            match work {
+                Work::Generate(work) => self.generate(job, lease, work).await,
+                Work::Evaluate(work) => {
+                    let result = self.evaluate(lease, work, priority).await?;
+                    self.deliver_result(job, lease, result).await
+                }
+            }
+        };
+        match done.await {
+            Ok(()) => tracing::debug!(%job, %lease, "a job is done"),
+            Err(Stopped::Void) => tracing::info!(%job, %lease, "a job is dropped: its lease is void"),
+            Err(Stopped::Failed(mut failure)) => {
+                tracing::warn!(%job, %lease, error = %failure, "a job failed");
+                failure.message = failure.message.chars().take(MESSAGE_CHARS_MAX).collect();
+                let _ = self.deliver_result(job, lease, JobResult::Failed(failure)).await;
+            }
+        }
+    }
+
+    async fn deliver_result(&self, job: JobId, lease: LeaseId, result: JobResult) -> Result<(), Stopped> {
+        let msg = WorkerMsg::Result { job, lease, result };
+        Ok(self.link.deliver(lease, msg, |news| news.result_acked).await?)
+    }
+
+    /// Holds a session, from its beginning or from where an earlier attempt stopped.
+    async fn generate(&self, job: JobId, lease: LeaseId, work: GenerateWork) -> Result<(), Stopped> {
+        let statement = self.blobs.load_text(&Payload::Blob(work.statement)).await?;
+        let public_cases = match work.public_cases {
+            Some(digest) => decode("TestSet", self.blobs.fetch(digest).await?, TestSet::from_bytes)?,
+            None => TestSet::default(),
+        };
+        // The only model there is; a worker is never handed another, since it announces no endpoint.
+        let Some(reference) = work.reference else {
+            let message = format!("this worker cannot reach the model `{}`", work.settings.model);
+            return Err(Failure {
+                class: FailureClass::Model,
+                message,
+            }
+            .into());
+        };
+        let reference = self.blobs.fetch(reference).await?;
+        let model = Reference::new(decode(
+            "ReferenceMaterial",
+            reference,
+            ReferenceMaterial::from_bytes,
+        )?);
+
+        let mut texts = Vec::new();
+        for digest in blobs_needed(&work.resume) {
+            texts.push((digest, self.blobs.fetch(digest).await?));
+        }
+        let mut reports = Vec::new();
+        for (round, program, report) in &work.reports {
+            let report = self.blobs.load(report).await?;
+            reports.push((
+                *round,
+                *program,
+                decode("EvaluationReport", report, EvaluationReport::from_bytes)?,
+            ));
+        }
+        let task = Task {
+            statement,
+            time_limit_ms: work.time_limit_ms,
+            memory_limit_bytes: work.memory_limit_bytes,
+            public_cases,
+            settings: work.settings,
+            encode: TestSet::to_bytes,
+        };
+        let text_of = |digest: Digest| {
+            texts
+                .iter()
+                .find(|(known, _)| *known == digest)
+                .map(|(_, text)| text.clone())
+        };
+        let session = Session::resume(task, Arc::clone(&self.prompts), &work.resume, text_of, &reports)
+            .map_err(|error| Failure {
+                class: FailureClass::Job,
+                message: format!("resume the session: {error}"),
+            })?;
+        let stored_n = work.resume.len() as u64;
+        let mut port = LinkPort {
+            slots: self,
+            job,
+            lease,
+            seq: stored_n,
+            is_void: false,
+        };
+        match hold(session, &model, &mut port).await {
+            Ok(()) => Ok(()),
+            Err(_) if port.is_void => Err(Stopped::Void),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn evaluate(
+        &self,
+        lease: LeaseId,
+        work: EvaluateWork,
+        priority: roundhouse_proto::work::Priority,
+    ) -> Result<JobResult, Stopped> {
+        let Some(pool) = &self.pool else {
+            let message = "this worker runs no programs".to_owned();
+            return Err(Failure {
+                class: FailureClass::InfraFatal,
+                message,
+            }
+            .into());
+        };
+        let program = self.blobs.load(&work.program).await?;
+        let tests = Arc::new(decode(
+            "TestSet",
+            self.blobs.fetch(work.tests).await?,
+            TestSet::from_bytes,
+        )?);
+        let total = u32::try_from(tests.cases.len()).unwrap_or(u32::MAX);
+        let cancellation = Cancellation::default();
+        let evaluation = Evaluation {
+            work,
+            program,
+            tests,
+            priority,
+            cancellation: cancellation.clone(),
+        };
+        let mut news = self.link.news(lease).ok_or(Void)?;
+        let report = tokio::select! {
+            report = pool.evaluate(evaluation) => report?,
+            _ = news.wait_for(|news| news.is_void) => {
+                cancellation.cancel();
+                return Err(Stopped::Void);
+            }
+        };
+        let unjudged = report
+            .cases
+            .iter()
+            .find(|case| case.verdict == Verdict::InternalError);
+        let internal_error = unjudged.map(|case| {
+            let why: String = case.stderr_tail.chars().take(MESSAGE_CHARS_MAX).collect();
+            format!("case {} could not be judged: {why}", case.case)
+        });
+        let (passed, busy_ms) = (report.passed(), report.busy_ms);
+        let report = Payload::Blob(self.store_report(&report).await?);
+        Ok(JobResult::Evaluated {
+            report,
+            passed,
+            total,
+            busy_ms,
+            internal_error,
+        })
+    }
+
+    async fn store_report(&self, report: &EvaluationReport) -> Result<Digest, Failure> {
+        self.blobs.store(report.to_bytes()).await
+    }
+}
+
+fn decode<T, E: std::fmt::Display>(
+    what: &str,
+    bytes: Bytes,
+    from_bytes: impl FnOnce(Bytes) -> Result<T, E>,
+) -> Result<T, Failure> {
+    from_bytes(bytes).map_err(|error| Failure {
+        class: FailureClass::Job,
+        message: format!("decode a {what}: {error}"),
+    })
+}
+
+/// A session's way to the coordinator.
+struct LinkPort<'a> {
+    slots: &'a Slots,
+    job: JobId,
+    lease: LeaseId,
+    /// Number of the last event that is stored.
+    seq: u64,
+    is_void: bool,
+}
+
+impl LinkPort<'_> {
+    fn void(&mut self) -> Failure {
+        self.is_void = true;
+        Failure {
+            class: FailureClass::Cancelled,
+            message: "the lease is void".to_owned(),
+        }
+    }
+}
+
+impl SessionPort for LinkPort<'_> {
+    fn store_blob(&mut self, bytes: Bytes) -> impl Future<Output = Result<Digest, Failure>> + Send {
+        self.slots.blobs.store(bytes)
+    }
+
+    async fn store(&mut self, mut event: SessionEvent) -> Result<(), Failure> {
+        for payload in event.payloads_mut() {
+            if let Payload::Inline(bytes) = payload
+                && bytes.len() > roundhouse_proto::wire::WIRE_INLINE_MAX
+            {
+                *payload = Payload::Blob(self.slots.blobs.store(bytes.clone()).await?);
+            }
+        }
+        let seq = self.seq + 1;
+        let msg = WorkerMsg::Session {
+            job: self.job,
+            lease: self.lease,
+            seq,
+            event,
+        };
+        match self
+            .slots
+            .link
+            .deliver(self.lease, msg, |news| news.acked_seq >= seq)
+            .await
+        {
+            Ok(()) => {
+                self.seq = seq;
+                Ok(())
+            }
+            Err(Void) => Err(self.void()),
+        }
+    }
+
+    async fn tests(
+        &mut self,
+        round: u32,
+        _program: Digest,
+        _cases: &TestSet,
+    ) -> Result<EvaluationReport, Failure> {
+        let Some(mut news) = self.slots.link.news(self.lease) else {
+            return Err(self.void());
+        };
+        let report = match news
+            .wait_for(|news| news.is_void || news.reports.contains_key(&round))
+            .await
+        {
+            Ok(news) if !news.is_void => news.reports.get(&round).cloned(),
+            _ => None,
+        };
+        let Some(report) = report else {
+            return Err(self.void());
+        };
+        let report = self.slots.blobs.load(&report?).await?;
+        decode("EvaluationReport", report, EvaluationReport::from_bytes)
+    }
+}
