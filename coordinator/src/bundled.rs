@@ -2,6 +2,9 @@
 
 use crate::dataset::{DatasetError, Loaded};
 
+/// Where they come from, for people.
+pub const BUNDLED: &str = "bundled";
+
 const PROBLEMS: &[u8] = include_bytes!("../bundled/problems.jsonl");
 
 /// Loads them.

@@ -26,8 +26,8 @@ pub fn usage(text: String) -> anyhow::Error {
 
 /// The exit code that goes with an error.
 pub fn code_of(error: &anyhow::Error) -> ExitCode {
-    match error.downcast_ref::<UsageError>() {
-        Some(_) => USAGE.into(),
-        None => ExitCode::from(1),
+    if error.is::<UsageError>() || error.is::<crate::dataset::SelectionError>() {
+        return USAGE.into();
     }
+    ExitCode::from(1)
 }

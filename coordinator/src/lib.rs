@@ -10,6 +10,8 @@ pub mod driver;
 pub mod exit;
 pub mod file_writer;
 #[cfg(feature = "local")]
+pub mod foreground;
+#[cfg(feature = "local")]
 pub mod local;
 pub mod notices;
 pub mod prepare;

@@ -1,6 +1,7 @@
 //! From chosen problems to a run: their big parts become blobs, what is left becomes the [`RunSpec`].
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
@@ -21,6 +22,8 @@ use crate::run_args::RunArgs;
 pub const REFERENCE_MODEL: &str = "reference";
 /// Name of the only method there is.
 const METHOD: &str = "self-collaboration";
+/// Names the blob with what the run was asked to do, until the store has a record of it.
+const SUBMITTED_FILE: &str = "submitted";
 /// Hidden cases that the offline tester gives where a problem has no public ones.
 const REFERENCE_CASES_MAX: usize = 3;
 
@@ -44,10 +47,11 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     /// Makes the blobs durable and puts together what the run is asked to do; gives its own blob's address with it.
+    /// The address is written into `data_dir` last: from then on [`submitted`] finds it.
     ///
     /// # Errors
     /// A blob cannot be stored.
-    pub fn store(&self, blobs: &Blobs, started: Stamp) -> anyhow::Result<(RunSpec, Digest)> {
+    pub fn store(&self, data_dir: &Path, blobs: &Blobs, started: Stamp) -> anyhow::Result<(RunSpec, Digest)> {
         let mut parts = Vec::new();
         let problems = self
             .problems
@@ -59,6 +63,9 @@ impl Plan<'_> {
         let spec_blob = Digest::of(&text);
         parts.push(Bytes::from(text));
         blobs.put_all(parts).context("store the problems")?;
+        let place = data_dir.join(SUBMITTED_FILE);
+        write_synced(&place, &format!("{spec_blob}\n"))
+            .with_context(|| format!("write `{}`", place.display()))?;
         Ok((spec, spec_blob))
     }
 
@@ -180,6 +187,28 @@ fn reference_material(problem: &Problem) -> ReferenceMaterial {
         program: program.map(|program| program.source.clone()),
         cases,
     }
+}
+
+/// What a run was asked to do whose state has no record yet.
+///
+/// # Errors
+/// Nothing was asked, or it cannot be read.
+pub fn submitted(data_dir: &Path, blobs: &Blobs) -> anyhow::Result<(RunSpec, Digest)> {
+    let place = data_dir.join(SUBMITTED_FILE);
+    let text = std::fs::read_to_string(&place).with_context(|| format!("read `{}`", place.display()))?;
+    let spec_blob: Digest = text
+        .trim_end()
+        .parse()
+        .with_context(|| format!("read `{}`", place.display()))?;
+    let spec =
+        serde_json::from_slice(&blobs.read(&spec_blob)?).context("read what the run was asked to do")?;
+    Ok((spec, spec_blob))
+}
+
+fn write_synced(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// The command that goes on with a run.

@@ -10,12 +10,15 @@ pub mod name;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use roundhouse_core::clock::Stamp;
 use roundhouse_core::run::{ProblemSpec, RunSpec};
 use roundhouse_core::summary::{ProblemSummary, RunSummary};
 use roundhouse_proto::{Language, SessionEvent};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::report::checkpoint::{CHECKPOINT_FILE, checkpoint};
 use crate::report::readable::{REPORT_FILE, report_of_bytes};
@@ -29,6 +32,12 @@ pub const RESULTS_FILE: &str = "baseline_results.json";
 
 /// Most names that are tried for a run directory: so many runs can start in one second.
 const NAMES_MAX: u32 = 1_000;
+
+/// How the name of a directory begins that is to become a run's.
+const UNFINISHED_PREFIX: &str = ".starting-";
+
+/// Age after which a directory that never became a run's belongs to a process that was killed.
+const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Why a run directory could not be made or written.
 #[derive(Debug, thiserror::Error)]
@@ -87,36 +96,45 @@ impl RunDir {
     /// Makes `OUTPUT_DIR/run_YYYYmmdd_HHMMSS` from the local time of the start, its parents too; with `_2`, `_3` …
     /// when that is taken. Two runs never share one.
     ///
+    /// `fill` puts what a run cannot go on without into a directory that has the name only afterwards: whatever is
+    /// named like a run can be resumed, also when this process is killed at any instruction.
+    ///
     /// # Errors
-    /// A directory cannot be made, or too many names are taken.
-    pub fn create(output_dir: &Path, started: Stamp) -> Result<Self, RunDirError> {
-        fs::create_dir_all(output_dir).map_err(|source| RunDirError::Make {
-            path: output_dir.to_owned(),
+    /// A directory cannot be made, too many names are taken, or `fill` fails; what was made is removed again.
+    pub fn create<T, E: From<RunDirError>>(
+        output_dir: &Path,
+        started: Stamp,
+        fill: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Result<(Self, T), E> {
+        let output_is_new = !output_dir.exists();
+        let make = |path: &Path, source| RunDirError::Make {
+            path: path.to_owned(),
             source,
-        })?;
-        let first = output_dir.join(format!("run_{}", moment::for_a_name(started)));
-        for n in 1..=NAMES_MAX {
-            let path = match n {
-                1 => first.clone(),
-                n => output_dir.join(format!("run_{}_{n}", moment::for_a_name(started))),
-            };
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    let parent = if output_dir.as_os_str().is_empty() {
-                        Path::new(".")
-                    } else {
-                        output_dir
-                    };
-                    Directory::open(parent)?.sync()?;
-                    return Ok(Self {
-                        directory: Directory::open(&path)?,
-                    });
+        };
+        fs::create_dir_all(output_dir).map_err(|source| make(output_dir, source))?;
+        remove_unfinished(output_dir);
+        let unnamed = output_dir.join(format!("{UNFINISHED_PREFIX}{}", uuid::Uuid::new_v4()));
+        fs::create_dir(&unnamed).map_err(|source| make(&unnamed, source))?;
+        let named = fill(&unnamed).and_then(|filled| {
+            Directory::open(&unnamed)?.sync()?;
+            Ok((give_name(&unnamed, output_dir, started)?, filled))
+        });
+        match named {
+            Ok((path, filled)) => Ok((
+                Self {
+                    directory: Directory::open(&path)?,
+                },
+                filled,
+            )),
+            Err(error) => {
+                // The error that is told is the first one; an output directory that holds other runs stays.
+                let _ = fs::remove_dir_all(&unnamed);
+                if output_is_new {
+                    let _ = fs::remove_dir(output_dir);
                 }
-                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(RunDirError::Make { path, source }),
+                Err(error)
             }
         }
-        Err(RunDirError::Taken { path: first })
     }
 
     /// Opens a run directory that is there, and removes what a crash left of half-written files. For the one process
@@ -241,6 +259,51 @@ impl RunDir {
     /// The system refuses.
     pub fn touch(&self) -> Result<(), RunDirError> {
         self.directory.touch()
+    }
+}
+
+/// Renames a directory to the first name that is free.
+fn give_name(unnamed: &Path, output_dir: &Path, started: Stamp) -> Result<PathBuf, RunDirError> {
+    let first = output_dir.join(format!("run_{}", moment::for_a_name(started)));
+    for n in 1..=NAMES_MAX {
+        let path = match n {
+            1 => first.clone(),
+            n => output_dir.join(format!("run_{}_{n}", moment::for_a_name(started))),
+        };
+        match renameat_with(CWD, unnamed, CWD, &path, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                let parent = if output_dir.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    output_dir
+                };
+                Directory::open(parent)?.sync()?;
+                return Ok(path);
+            }
+            Err(Errno::EXIST) => {}
+            Err(error) => {
+                return Err(RunDirError::Make {
+                    path,
+                    source: error.into(),
+                });
+            }
+        }
+    }
+    Err(RunDirError::Taken { path: first })
+}
+
+/// Removes what killed processes left before their run had a name. What cannot be removed harms nobody.
+fn remove_unfinished(output_dir: &Path) {
+    let Ok(entries) = fs::read_dir(output_dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED_PREFIX);
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNFINISHED_AGE_MAX));
+        if is_unfinished && is_old {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use roundhouse_tests::processes::{children, command_line, is_alive, kill_9, tree};
-use roundhouse_tests::{Place, coordinator, entries, json, wait_until};
+use roundhouse_tests::{Place, coordinator, entries, json, runs, wait_until};
 
 /// What must not depend on who died: programs, verdicts, sessions.
 fn came_to(run_dir: &Path) -> Vec<(String, String, Vec<String>, serde_json::Value)> {
@@ -49,8 +49,8 @@ fn start(place: &Place) -> Child {
 /// The only run directory, once there is one.
 fn run_dir(place: &Place) -> PathBuf {
     let outputs = place.path().join("baseline_outputs");
-    wait_until("the run has a directory", || entries(&outputs).len() == 1);
-    outputs.join(&entries(&outputs)[0])
+    wait_until("the run has a directory", || runs(&outputs).len() == 1);
+    outputs.join(&runs(&outputs)[0])
 }
 
 /// Rounds of which the directory is complete.

@@ -35,12 +35,7 @@ fn bundled_problems_run_without_key_or_network_and_all_but_one_pass() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let run_dir = place.run_dir();
 
-    let expected = include_str!("console.txt");
-    assert_eq!(
-        mask::run(&ran.stdout),
-        expected,
-        "the console differs from tests/runs/console.txt"
-    );
+    golden("console.txt", &mask::run(&ran.stdout));
     assert_eq!(
         fs::read_to_string(run_dir.join("console.log")).unwrap(),
         ran.stdout

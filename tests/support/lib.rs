@@ -153,7 +153,7 @@ impl Place {
     /// The only run directory under `baseline_outputs`.
     pub fn run_dir(&self) -> PathBuf {
         let outputs = self.path().join("baseline_outputs");
-        let runs = entries(&outputs);
+        let runs = runs(&outputs);
         assert_eq!(runs.len(), 1, "expected one run directory, found {runs:?}");
         outputs.join(&runs[0])
     }
@@ -193,6 +193,14 @@ pub fn entries(dir: &Path) -> Vec<String> {
         .unwrap_or_default();
     names.sort();
     names
+}
+
+/// The names of the runs in an output directory, in order; one that is being made has no name yet.
+pub fn runs(outputs: &Path) -> Vec<String> {
+    entries(outputs)
+        .into_iter()
+        .filter(|name| name.starts_with("run_"))
+        .collect()
 }
 
 /// Reads a JSON file.

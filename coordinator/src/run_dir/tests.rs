@@ -43,13 +43,50 @@ fn write_all(dir: &RunDir, fixture: &Fixture, working_dir: &Path) {
         .unwrap();
 }
 
+fn create(output: &Path) -> RunDir {
+    RunDir::create::<(), RunDirError>(output, STARTED, |_| Ok(()))
+        .unwrap()
+        .0
+}
+
+#[test]
+fn run_directory_has_its_name_only_once_it_is_filled_and_none_after_a_failure() {
+    let temp = tempfile::tempdir().unwrap();
+    let output = temp.path().join("new");
+    let (run_dir, ()) = RunDir::create::<(), RunDirError>(&output, STARTED, |dir| {
+        assert!(
+            dir.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(".starting-")
+        );
+        fs::write(dir.join("inside"), "x").unwrap();
+        Ok(())
+    })
+    .unwrap();
+    assert!(run_dir.path().join("inside").exists());
+    let failed = |_: &Path| {
+        Err(RunDirError::Name {
+            name: "fill".to_owned(),
+        })
+    };
+    RunDir::create::<(), RunDirError>(&output, STARTED, failed).unwrap_err();
+    assert_eq!(
+        fs::read_dir(&output).unwrap().count(),
+        1,
+        "the run that was there stays alone"
+    );
+    let other = temp.path().join("other");
+    RunDir::create::<(), RunDirError>(&other, STARTED, failed).unwrap_err();
+    assert!(!other.exists());
+}
+
 #[test]
 fn run_directory_is_named_after_the_local_start_and_is_never_shared() {
     let temp = tempfile::tempdir().unwrap();
     let output = temp.path().join("deep/er");
-    let names: Vec<String> = (0..3)
-        .map(|_| RunDir::create(&output, STARTED).unwrap().shown())
-        .collect();
+    let names: Vec<String> = (0..3).map(|_| create(&output).shown()).collect();
     let wanted = ["", "_2", "_3"].map(|ending| {
         output
             .join(format!("run_20260209_153045{ending}"))
@@ -64,7 +101,7 @@ fn error_of_a_run_directory_names_the_path() {
     let temp = tempfile::tempdir().unwrap();
     let file = temp.path().join("file");
     fs::write(&file, "").unwrap();
-    let err = RunDir::create(&file.join("x"), STARTED).unwrap_err();
+    let err = RunDir::create::<(), RunDirError>(&file.join("x"), STARTED, |_| Ok(())).unwrap_err();
     assert_eq!(
         err.to_string(),
         format!("make the directory `{}`", file.join("x").display())
@@ -79,7 +116,7 @@ fn error_of_a_run_directory_names_the_path() {
 #[test]
 fn run_directory_holds_what_old_readers_expect() {
     let temp = tempfile::tempdir().unwrap();
-    let dir = RunDir::create(&temp.path().join("out"), STARTED).unwrap();
+    let dir = create(&temp.path().join("out"));
     write_all(&dir, &Fixture::mixed(), temp.path());
     let found = files(dir.path());
     let mut wanted = vec!["REPORT.txt".to_owned(), "eval_checkpoint.json".to_owned()];
@@ -111,7 +148,7 @@ fn run_directory_holds_what_old_readers_expect() {
 fn files_written_again_stay_the_same_files() {
     let temp = tempfile::tempdir().unwrap();
     let fixture = Fixture::mixed();
-    let dir = RunDir::create(temp.path(), STARTED).unwrap();
+    let dir = create(temp.path());
     write_all(&dir, &fixture, temp.path());
     let path = dir.path().join("problem_001/final_solution.py");
     let report = dir.path().join("REPORT.txt");
@@ -125,7 +162,7 @@ fn files_written_again_stay_the_same_files() {
 fn reports_touch_the_directory_also_when_nothing_else_changes() {
     let temp = tempfile::tempdir().unwrap();
     let fixture = Fixture::empty();
-    let dir = RunDir::create(temp.path(), STARTED).unwrap();
+    let dir = create(temp.path());
     write_all(&dir, &fixture, temp.path());
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
     fs::File::open(dir.path())
@@ -170,7 +207,7 @@ fn hostile_name_or_link_leads_nowhere() {
     let outside = temp.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("kept"), "kept").unwrap();
-    let dir = RunDir::create(temp.path(), STARTED).unwrap();
+    let dir = create(temp.path());
     let mut fixture = Fixture::mixed();
     Arc::make_mut(&mut fixture.run.spec).problems[0].name = "../outside".to_owned();
     let err = dir
@@ -206,7 +243,7 @@ fn hostile_name_or_link_leads_nowhere() {
 #[test]
 fn failed_write_leaves_no_half_written_file() {
     let temp = tempfile::tempdir().unwrap();
-    let dir = RunDir::create(temp.path(), STARTED).unwrap();
+    let dir = create(temp.path());
     // A directory is where the second file should be.
     fs::create_dir_all(dir.path().join("REPORT.txt/in the way")).unwrap();
     let fixture = Fixture::mixed();

@@ -1,3 +1,5 @@
+//! Judging with a fake in place of the cage.
+
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
 use std::cell::Cell;

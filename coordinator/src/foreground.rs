@@ -1,0 +1,287 @@
+//! A run in the foreground: brings the coordinator and its workers up, prints what happens, and ends with the exit
+//! code that goes with how it ended.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, anyhow};
+use roundhouse_core::run::RunSpec;
+use roundhouse_core::summary::{RunStatus, RunSummary, RunTimes};
+use roundhouse_core::{Event, Progress};
+use tokio::sync::watch;
+
+use crate::bundled::BUNDLED;
+use crate::console::progress::tail_note;
+use crate::console::{self, Console, Counts, Generated, Mode, Terminal};
+use crate::exit;
+use crate::local::LocalWorkers;
+use crate::prepare::resume_command;
+use crate::report::figures::{Figures, Price};
+use crate::run_args::RunArgs;
+use crate::run_dir::{RESULTS_FILE, RunDir};
+use crate::server::{Server, State};
+use crate::store::Health;
+
+/// A run in the foreground.
+pub struct Foreground<'a, W: Write> {
+    /// The flags.
+    pub args: &'a RunArgs,
+    /// Where its files go.
+    pub run_dir: RunDir,
+    /// What it is asked to do.
+    pub spec: Arc<RunSpec>,
+    /// Cores of this host.
+    pub cores: u32,
+    /// Where its progress is printed.
+    pub console: Console<W>,
+}
+
+impl<W: Write> Foreground<'_, W> {
+    fn mode(&self) -> Mode {
+        if self.spec.parallel {
+            Mode::Parallel
+        } else {
+            Mode::Sequential
+        }
+    }
+
+    /// Follows the run to its end. `first` is what sets it going.
+    ///
+    /// # Errors
+    /// It cannot go on; what was finished is stored.
+    pub async fn follow_to_the_end(mut self, state: State, first: Event) -> anyhow::Result<ExitCode> {
+        let workers = match self.args.workers {
+            Some(workers) if self.spec.parallel => workers,
+            _ => self.spec.workers,
+        };
+        let eval_workers = self.args.eval_workers.unwrap_or(self.spec.eval_workers);
+        self.console.config(self.mode(), workers, self.cores);
+        self.console.generation_heading(self.mode(), workers);
+
+        let working_dir = std::env::current_dir().context("find the working directory")?;
+        let counts = counts_of(&state);
+        let run_dir = RunDir::open(self.run_dir.path())?;
+        let mut server = Server::start(state, run_dir, &working_dir).await?;
+        server.events.send(first).await;
+        let bars = console::Progress::new(
+            &Terminal::detect(),
+            self.spec.problems.len() as u64,
+            counts,
+            Instant::now(),
+        );
+        self.console.share_terminal_with(bars.clone());
+        let bundled = self.spec.data_set.path == BUNDLED;
+        let local = LocalWorkers {
+            socket: server.socket.path.clone(),
+            generation_slots: workers,
+            evaluation_slots: eval_workers,
+            python: self.args.python.clone(),
+            unsafe_isolation: self.args.i_know_this_is_unsafe || bundled,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let mut workers_end = tokio::spawn(async move { local.keep(stopped).await });
+
+        let ended = self
+            .follow(&mut server, &mut workers_end, counts, &bars, eval_workers)
+            .await;
+        bars.finish();
+        let _ = stop.send(true);
+        if !workers_end.is_finished() {
+            let _ = workers_end.await;
+        }
+        server.stop().await;
+        match ended {
+            End::Done(summary) => self.done(&summary, &working_dir),
+            End::Interrupted => {
+                crate::notices::note("interrupted: everything finished so far is saved");
+                crate::notices::hint(&format!("`{}` goes on", resume_command(self.run_dir.path())));
+                Ok(exit::INTERRUPTED.into())
+            }
+            End::Broken(error) => {
+                crate::notices::hint(&format!("`{}` goes on", resume_command(self.run_dir.path())));
+                Err(error)
+            }
+        }
+    }
+
+    /// Prints what happens until the run is over.
+    async fn follow(
+        &mut self,
+        server: &mut Server,
+        workers_end: &mut tokio::task::JoinHandle<Result<(), crate::local::LocalWorkerError>>,
+        mut counts: Counts,
+        bars: &console::Progress,
+        eval_workers: u32,
+    ) -> End {
+        let run = self.spec.run;
+        let mut interrupts = 0;
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                told = server.progress.recv() => {
+                    let Some((of, progress)) = told else {
+                        return End::Broken(anyhow!("the coordinator stopped unexpectedly"));
+                    };
+                    if of == run && let Some(end) = self.tell(progress, &mut counts, bars, eval_workers) {
+                        return end;
+                    }
+                }
+                _ = tick.tick() => bars.update(counts, Instant::now()),
+                Ok(()) = server.health.changed() => {
+                    let health = server.health.borrow_and_update().clone();
+                    match health {
+                        Health::Well => bars.say("note: the state can be stored again"),
+                        Health::Failing { message, is_transient: true } => bars.say(&format!(
+                            "warning: the state cannot be stored: {message}; nothing is lost, and it is tried again"
+                        )),
+                        Health::Failing { message, is_transient: false } => {
+                            return End::Broken(anyhow!("the state cannot be stored: {message}"));
+                        }
+                    }
+                }
+                ended = &mut *workers_end => {
+                    return End::Broken(match ended {
+                        Ok(Err(error)) => error.into(),
+                        Ok(Ok(())) => anyhow!("the workers ended"),
+                        Err(error) => error.into(),
+                    });
+                }
+                signal = interrupted() => {
+                    if let Err(error) = signal {
+                        tracing::warn!(%error, "Ctrl-C cannot be caught");
+                        std::future::pending::<()>().await;
+                    }
+                    interrupts += 1;
+                    if interrupts > 1 {
+                        return End::Interrupted;
+                    }
+                    bars.say("stopping: sessions in flight are finished; Ctrl-C once more stops at once");
+                    server.events.send(Event::StopRequested { run }).await;
+                }
+            }
+        }
+    }
+
+    fn tell(
+        &mut self,
+        progress: Progress,
+        counts: &mut Counts,
+        bars: &console::Progress,
+        eval_workers: u32,
+    ) -> Option<End> {
+        let n = self.spec.problems.len();
+        let name = |index: u32| {
+            let problem = (index as usize)
+                .checked_sub(1)
+                .and_then(|i| self.spec.problems.get(i));
+            problem.map_or("", |problem| problem.name.as_str())
+        };
+        match progress {
+            Progress::GenerationStarted { index } => {
+                self.console.problem_started(index as usize, n, name(index));
+            }
+            Progress::GenerationEnded { index, program } => {
+                counts.generated += 1;
+                let generated = match &program {
+                    Ok(true) => Generated::Program,
+                    Ok(false) => Generated::Nothing,
+                    Err(failure) => Generated::Error(&failure.message),
+                };
+                self.console
+                    .problem_generated(index as usize, n, name(index), generated);
+            }
+            Progress::GenerationDone { generation_ms } => {
+                let times = RunTimes {
+                    generation_ms,
+                    ..RunTimes::default()
+                };
+                self.console.generation_done(&times, n);
+                self.console.evaluation_heading(eval_workers);
+            }
+            Progress::Judged { .. } => counts.settled += 1,
+            Progress::Retried { index, job, reason } => {
+                bars.say(&format!(
+                    "note: {job} of {} is tried again: {reason}",
+                    name(index)
+                ));
+            }
+            Progress::Waiting { role, jobs } => {
+                bars.say(&format!(
+                    "warning: {jobs} jobs wait, and no {role} worker is joined"
+                ));
+            }
+            Progress::Drained => return Some(End::Interrupted),
+            Progress::Done(summary) => return Some(End::Done(summary)),
+        }
+        bars.update(*counts, Instant::now());
+        None
+    }
+
+    fn done(&mut self, summary: &RunSummary, working_dir: &Path) -> anyhow::Result<ExitCode> {
+        let n = self.spec.problems.len();
+        self.console.evaluation_done(&summary.times, n);
+        let figures = Figures::of(summary);
+        self.console.results(&figures, &Price::default());
+        let _ = working_dir;
+        self.console.saved(&self.run_dir.shown(), RESULTS_FILE);
+        self.console.finished();
+        self.run_dir.touch()?;
+        crate::notices::note(&tail_note(&summary.times));
+        let below = self.args.fail_under.filter(|least| figures.pass_at_1() < *least);
+        match &summary.status {
+            RunStatus::Incomplete { reason } => {
+                crate::notices::note(&format!("the run is incomplete: {reason}"));
+                crate::notices::hint(&format!(
+                    "`{}` tries only the errors again",
+                    resume_command(self.run_dir.path())
+                ));
+                Ok(exit::INCOMPLETE.into())
+            }
+            RunStatus::Running | RunStatus::Complete => Ok(match below {
+                Some(least) => {
+                    crate::notices::note(&format!("Pass@1 is below {least} %"));
+                    exit::FAIL_UNDER.into()
+                }
+                None => ExitCode::SUCCESS,
+            }),
+        }
+    }
+}
+
+enum End {
+    Done(Box<RunSummary>),
+    Interrupted,
+    Broken(anyhow::Error),
+}
+
+/// Ctrl-C, or a request to end.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => signal,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// What a run that goes on has behind it.
+fn counts_of(state: &State) -> Counts {
+    use roundhouse_core::record::{JobOutcome, StoredState};
+    use roundhouse_proto::JobKind;
+    let settled = |kind_is: fn(&JobKind) -> bool| {
+        let jobs = state.stored.jobs.iter().filter(|job| kind_is(&job.job.kind));
+        let is_settled = |state: &StoredState| {
+            matches!(
+                state,
+                StoredState::Settled(JobOutcome::Generated(_) | JobOutcome::Evaluated { .. })
+            )
+        };
+        jobs.filter(|job| is_settled(&job.state)).count() as u64
+    };
+    Counts {
+        generated: settled(|kind| *kind == JobKind::Generate),
+        settled: settled(|kind| *kind == JobKind::Evaluate),
+    }
+}
