@@ -107,10 +107,11 @@ pub struct RunArgs {
     /// Most tokens of one answer
     #[arg(long, value_name = "N", default_value_t = Sampling::default().max_tokens, value_parser = clap::value_parser!(u32).range(1..), help_heading = "The session")]
     pub max_tokens: u32,
-    /// What a round is tested with: `cases` the tester writes, or the problem's `public` examples
+    /// What a round is tested with: `cases` the tester writes, the problem's `public` examples, both, or a `review`
+    /// in which the tester reads the program and nothing is run
     #[arg(
         long,
-        value_name = "cases|public",
+        value_name = "cases|public|public+cases|review",
         default_value = "cases",
         help_heading = "The session"
     )]

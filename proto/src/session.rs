@@ -101,31 +101,38 @@ pub enum TesterMode {
     Cases,
     /// The problem's public examples are run instead.
     Public,
+    /// Public examples first, then the tester's cases, whose failures are its opinion.
+    #[serde(rename = "public+cases")]
+    PublicAndCases,
+    /// The tester reads the program and says PASS or FAIL; nothing is run.
+    Review,
 }
 
 impl TesterMode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::Cases, Self::Public, Self::PublicAndCases, Self::Review];
+
     /// The word used in flags and files.
     pub fn word(self) -> &'static str {
         match self {
             Self::Cases => "cases",
             Self::Public => "public",
+            Self::PublicAndCases => "public+cases",
+            Self::Review => "review",
         }
     }
 }
 
 /// A text that names no tester mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no tester is called `{0}`: expected `cases` or `public`")]
+#[error("no tester is called `{0}`: expected `cases`, `public`, `public+cases` or `review`")]
 pub struct UnknownTesterMode(pub String);
 
 impl FromStr for TesterMode {
     type Err = UnknownTesterMode;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "cases" => Ok(Self::Cases),
-            "public" => Ok(Self::Public),
-            _ => Err(UnknownTesterMode(text.to_owned())),
-        }
+        let named = Self::ALL.into_iter().find(|mode| mode.word() == text);
+        named.ok_or_else(|| UnknownTesterMode(text.to_owned()))
     }
 }
 
@@ -174,11 +181,13 @@ pub enum StopReason {
     Truncated,
     /// The prompt did not fit the model's context.
     ContextLimit,
+    /// Only cases of the tester's own fail, and they have earned their repair already.
+    Disputed,
 }
 
 impl StopReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Passed,
         Self::RoundLimit,
         Self::Unchanged,
@@ -188,6 +197,7 @@ impl StopReason {
         Self::Refused,
         Self::Truncated,
         Self::ContextLimit,
+        Self::Disputed,
     ];
 
     /// The word used in files and on the wire.
@@ -202,6 +212,7 @@ impl StopReason {
             Self::Refused => "refused",
             Self::Truncated => "truncated",
             Self::ContextLimit => "context_limit",
+            Self::Disputed => "disputed",
         }
     }
 }

@@ -171,6 +171,44 @@ fn one_round_runs_no_test_and_the_deliberately_wrong_program_fails() {
 }
 
 #[test]
+fn every_tester_comes_to_a_repair_and_its_own_report() {
+    for (tester, begins, cases) in [
+        (
+            "public",
+            "The compilation output of the preceding code is: Test Case 1 Failed:",
+            1,
+        ),
+        (
+            "public+cases",
+            "The compilation output of the preceding code is: Test Case 1 Failed:",
+            1,
+        ),
+        (
+            "review",
+            "No test ran: the tester read the program and says FAIL\n\n",
+            0,
+        ),
+    ] {
+        let place = Place::new();
+        let args = ["run", "--model", "reference", "--limit", "1", "--tester", tester];
+        let ran = place.coordinator(&[&args[..], &["--max-rounds", "3"]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let run_dir = place.run_dir();
+        let read = |file: &str| fs::read_to_string(run_dir.join("problem_001").join(file)).unwrap();
+        let report = read("round_0/report_iteration.txt");
+        assert!(report.starts_with(begins), "{tester}: {report}");
+        assert_eq!(read("round_0/tests_raw.txt").is_empty(), tester == "public");
+        let history = json(&run_dir.join("problem_001/session_history.json"));
+        let used = history["Round_0"]["test_report"].as_str().unwrap();
+        assert_eq!(used.matches("### Test").count(), cases, "{tester}");
+        let summary = json(&run_dir.join("summary.json"));
+        assert_eq!(summary["summary"]["passed"], 1, "{tester}");
+        assert_eq!(summary["summary"]["provenance"]["tester"], tester);
+        assert!(!run_dir.join("problem_001/round_2").exists(), "{tester}");
+    }
+}
+
+#[test]
 fn only_the_chosen_tiers_are_judged() {
     let place = Place::new();
     let args = [

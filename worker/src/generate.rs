@@ -15,6 +15,7 @@ pub mod patch;
 pub mod prompts;
 mod python;
 pub mod report_text;
+pub mod review;
 pub mod session;
 
 pub use hold::{SessionPort, hold};

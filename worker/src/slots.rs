@@ -118,11 +118,8 @@ impl Slots {
             .into());
         };
         let reference = self.blobs.fetch(reference).await?;
-        let model = Reference::new(decode(
-            "ReferenceMaterial",
-            reference,
-            ReferenceMaterial::from_bytes,
-        )?);
+        let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes)?;
+        let model = Reference::new(material, work.settings.tester);
 
         let mut texts = Vec::new();
         for digest in blobs_needed(&work.resume) {

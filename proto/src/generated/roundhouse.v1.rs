@@ -563,6 +563,10 @@ pub enum TesterMode {
     Cases = 1,
     /// The public examples are run instead.
     Public = 2,
+    /// Public examples first, then the tester's cases.
+    PublicAndCases = 3,
+    /// It reads the program and says whether it is right; nothing is run.
+    Review = 4,
 }
 impl TesterMode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -574,6 +578,8 @@ impl TesterMode {
             Self::Unspecified => "TESTER_MODE_UNSPECIFIED",
             Self::Cases => "TESTER_MODE_CASES",
             Self::Public => "TESTER_MODE_PUBLIC",
+            Self::PublicAndCases => "TESTER_MODE_PUBLIC_AND_CASES",
+            Self::Review => "TESTER_MODE_REVIEW",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -582,6 +588,8 @@ impl TesterMode {
             "TESTER_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "TESTER_MODE_CASES" => Some(Self::Cases),
             "TESTER_MODE_PUBLIC" => Some(Self::Public),
+            "TESTER_MODE_PUBLIC_AND_CASES" => Some(Self::PublicAndCases),
+            "TESTER_MODE_REVIEW" => Some(Self::Review),
             _ => None,
         }
     }
@@ -610,6 +618,8 @@ pub enum StopReason {
     Truncated = 8,
     /// The prompt did not fit the model's context.
     ContextLimit = 9,
+    /// Only cases of the tester's own fail, and they have earned their repair already.
+    Disputed = 10,
 }
 impl StopReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -628,6 +638,7 @@ impl StopReason {
             Self::Refused => "STOP_REASON_REFUSED",
             Self::Truncated => "STOP_REASON_TRUNCATED",
             Self::ContextLimit => "STOP_REASON_CONTEXT_LIMIT",
+            Self::Disputed => "STOP_REASON_DISPUTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -643,6 +654,7 @@ impl StopReason {
             "STOP_REASON_REFUSED" => Some(Self::Refused),
             "STOP_REASON_TRUNCATED" => Some(Self::Truncated),
             "STOP_REASON_CONTEXT_LIMIT" => Some(Self::ContextLimit),
+            "STOP_REASON_DISPUTED" => Some(Self::Disputed),
             _ => None,
         }
     }

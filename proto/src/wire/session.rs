@@ -18,7 +18,12 @@ same_words!(FinishReason {
     Length,
     ContentFilter
 });
-same_words!(TesterMode { Cases, Public });
+same_words!(TesterMode {
+    Cases,
+    Public,
+    PublicAndCases,
+    Review
+});
 same_words!(StopReason {
     Passed,
     RoundLimit,
@@ -29,6 +34,7 @@ same_words!(StopReason {
     Refused,
     Truncated,
     ContextLimit,
+    Disputed,
 });
 
 impl From<Usage> for v1::Usage {

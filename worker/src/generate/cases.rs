@@ -11,7 +11,7 @@ use roundhouse_proto::{Case, FinishReason, Tier};
 
 use crate::generate::fence::{self, Fence};
 
-/// Most cases of a session; those of earlier rounds come first.
+/// Most cases that a tester writes in a session; those of earlier rounds come first.
 pub const CASES_MAX: usize = 20;
 /// Longest input or expected output of a case, in bytes.
 pub const CASE_BYTES_MAX: usize = 64 * 1024;
@@ -72,7 +72,8 @@ impl Gathered {
     }
 }
 
-/// Reads the cases in a tester's reply that are to run after the `earlier` ones.
+/// Reads the cases in a tester's reply that are to run after the `earlier` ones, of which it wrote those of the tier
+/// `generated`.
 ///
 /// The last case of a reply that was cut off counts only if its output is a complete block.
 pub fn gather(reply: &str, finish: FinishReason, earlier: &[Case]) -> Gathered {
@@ -86,6 +87,7 @@ pub fn gather(reply: &str, finish: FinishReason, earlier: &[Case]) -> Gathered {
     {
         last.output = None;
     }
+    let written = earlier.iter().filter(|case| case.tier == Tier::Generated).count();
     let mut inputs: HashSet<Vec<u8>> = earlier.iter().map(|case| trimmed(&case.input)).collect();
     let mut gathered = Gathered::default();
     for draft in drafts {
@@ -106,7 +108,7 @@ pub fn gather(reply: &str, finish: FinishReason, earlier: &[Case]) -> Gathered {
             dropped.placeholder += 1;
         } else if !inputs.insert(trimmed(input.as_bytes())) {
             dropped.repeated += 1;
-        } else if earlier.len() + gathered.new.len() >= CASES_MAX {
+        } else if written + gathered.new.len() >= CASES_MAX {
             dropped.too_many += 1;
         } else {
             gathered.new.push(Case {

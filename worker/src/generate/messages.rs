@@ -34,10 +34,12 @@ pub(crate) fn of_turn(
 ) -> Result<Vec<Message>, PromptError> {
     let language = language_name(task.settings.language);
     let tag = tag(task.settings.language);
+    let tester = task.settings.tester;
     let mut first = prompts.fill(
         Prompt::Team,
         context! {
             language,
+            tester => tester.word(),
             statement => &task.statement,
             time_limit => task.time_limit_ms.map(seconds),
             memory_limit => task.memory_limit_bytes.map(memory),
@@ -54,21 +56,30 @@ pub(crate) fn of_turn(
             let plan = story.plan.as_deref();
             first.push_str(&prompts.fill(Prompt::Coder, context! { language, tag, plan })?);
             messages.push(Message::user(first));
-            let public = task.settings.tester == TesterMode::Public;
+            let repair = match tester {
+                TesterMode::Cases | TesterMode::Public | TesterMode::PublicAndCases => Prompt::CoderRepair,
+                TesterMode::Review => Prompt::CoderReview,
+            };
             for (program, report) in story.programs.iter().zip(&story.reports) {
                 messages.push(Message::assistant(fence::block(tag, program)));
-                let repair = prompts.fill(Prompt::CoderRepair, context! { report, public, tag })?;
-                messages.push(Message::user(repair));
+                let values = context! { report, tester => tester.word(), tag };
+                messages.push(Message::user(prompts.fill(repair, values)?));
             }
         }
         Speaker::Tester => {
+            let (begin, next) = match tester {
+                TesterMode::Cases | TesterMode::Public | TesterMode::PublicAndCases => {
+                    (Prompt::Tester, Prompt::TesterNext)
+                }
+                TesterMode::Review => (Prompt::Review, Prompt::ReviewNext),
+            };
             for (round, program) in story.programs.iter().enumerate() {
                 let program = fence::block(tag, program);
                 if round == 0 {
-                    first.push_str(&prompts.fill(Prompt::Tester, context! { language, program })?);
+                    first.push_str(&prompts.fill(begin, context! { language, program })?);
                     messages.push(Message::user(std::mem::take(&mut first)));
                 } else {
-                    let next = prompts.fill(Prompt::TesterNext, context! { language, program })?;
+                    let next = prompts.fill(next, context! { language, program })?;
                     messages.push(Message::user(next));
                 }
                 if let Some(reply) = story.tester_replies.get(round) {
@@ -92,6 +103,7 @@ pub(crate) fn of_asking_again(
     let prompt = match speaker {
         Speaker::Analyst => Prompt::AnalystAgain,
         Speaker::Coder => Prompt::CoderAgain,
+        Speaker::Tester if task.settings.tester == TesterMode::Review => Prompt::ReviewAgain,
         Speaker::Tester => Prompt::TesterAgain,
     };
     let again = prompts.fill(prompt, context! { tag => tag(task.settings.language) })?;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
-use roundhouse_proto::Digest;
+use roundhouse_proto::{Digest, TesterMode};
 
 /// A template of the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,23 +16,31 @@ pub(crate) enum Prompt {
     AnalystAgain,
     Coder,
     CoderRepair,
+    CoderReview,
     CoderAgain,
     Tester,
     TesterNext,
     TesterAgain,
+    Review,
+    ReviewNext,
+    ReviewAgain,
 }
 
 impl Prompt {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::Team,
         Self::Analyst,
         Self::AnalystAgain,
         Self::Coder,
         Self::CoderRepair,
+        Self::CoderReview,
         Self::CoderAgain,
         Self::Tester,
         Self::TesterNext,
         Self::TesterAgain,
+        Self::Review,
+        Self::ReviewNext,
+        Self::ReviewAgain,
     ];
 
     fn name(self) -> &'static str {
@@ -42,10 +50,14 @@ impl Prompt {
             Self::AnalystAgain => "analyst_again",
             Self::Coder => "coder",
             Self::CoderRepair => "coder_repair",
+            Self::CoderReview => "coder_review",
             Self::CoderAgain => "coder_again",
             Self::Tester => "tester",
             Self::TesterNext => "tester_next",
             Self::TesterAgain => "tester_again",
+            Self::Review => "review",
+            Self::ReviewNext => "review_next",
+            Self::ReviewAgain => "review_again",
         }
     }
 
@@ -56,10 +68,14 @@ impl Prompt {
             Self::AnalystAgain => include_str!("../../prompts/analyst_again.j2"),
             Self::Coder => include_str!("../../prompts/coder.j2"),
             Self::CoderRepair => include_str!("../../prompts/coder_repair.j2"),
+            Self::CoderReview => include_str!("../../prompts/coder_review.j2"),
             Self::CoderAgain => include_str!("../../prompts/coder_again.j2"),
             Self::Tester => include_str!("../../prompts/tester.j2"),
             Self::TesterNext => include_str!("../../prompts/tester_next.j2"),
             Self::TesterAgain => include_str!("../../prompts/tester_again.j2"),
+            Self::Review => include_str!("../../prompts/review.j2"),
+            Self::ReviewNext => include_str!("../../prompts/review_next.j2"),
+            Self::ReviewAgain => include_str!("../../prompts/review_again.j2"),
         }
     }
 }
@@ -115,14 +131,25 @@ impl Prompts {
             .map_err(|source| fault(name, source))?;
         }
         let prompts = Self { templates };
-        let sample = context! {
-            language => "", tag => "", statement => "", time_limit => "", memory_limit => "",
-            plan => "", report => "", public => true, program => "",
-        };
-        for prompt in Prompt::ALL {
-            prompts.fill(prompt, sample.clone())?;
-        }
+        prompts.check()?;
         Ok(prompts)
+    }
+
+    /// Fills every template in with values as sessions have them, so that each of its branches is taken.
+    fn check(&self) -> Result<(), PromptError> {
+        for tester in TesterMode::ALL {
+            for value in [None, Some("value")] {
+                let sample = context! {
+                    language => "Python 3", tag => "python", statement => "statement", report => "report",
+                    program => "program", tester => tester.word(),
+                    time_limit => value, memory_limit => value, plan => value,
+                };
+                for prompt in Prompt::ALL {
+                    self.fill(prompt, sample.clone())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn fill(&self, prompt: Prompt, values: Value) -> Result<String, PromptError> {
@@ -160,7 +187,7 @@ mod tests {
         let text = prompts
             .fill(
                 Prompt::CoderRepair,
-                context! { report => hostile, public => false, tag => "python" },
+                context! { report => hostile, tester => "cases", tag => "python" },
             )
             .expect("fills in");
         assert!(

@@ -2,10 +2,16 @@
 //!
 //! Cases that the machinery could not judge are never shown.
 
-use roundhouse_proto::{Case, CaseResult, Clip, EvaluationReport, Verdict};
+use roundhouse_proto::{Case, CaseResult, Clip, Tier, Verdict};
+
+use crate::generate::review::{Opinion, Review};
 
 const PREFIX: &str = "The compilation output of the preceding code is: ";
 const PASSED: &str = "Code Test Passed.";
+/// What a report begins with where nothing was run.
+const REVIEWED: &str = "No test ran: the tester read the program and says ";
+/// How a case is marked whose expected output the tester wrote.
+const OPINION: &str = "\n  Expected by: the tester, whose opinion this is";
 
 /// Most failing cases that are shown.
 const FAILURES_MAX: usize = 5;
@@ -19,38 +25,52 @@ const TAIL_CHARS: usize = 440;
 const STDERR_LINES_MAX: usize = 10;
 /// Longest report, in characters.
 const REPORT_CHARS_MAX: usize = 8_000;
+/// Most characters of a tester's findings.
+const FINDINGS_CHARS_MAX: usize = 7_800;
+/// Characters of findings that are too long kept at their beginning.
+const FINDINGS_HEAD_CHARS: usize = 3_900;
 
 /// What a round's tests came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoundReport {
     /// Whether every case that was judged passed.
     pub passed: bool,
+    /// Whether cases failed, and the tester wrote all of those that did.
+    pub is_disputable: bool,
     /// What the coder is told.
     pub text: String,
+}
+
+/// Whether the coder is told which cases the tester wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// All cases have one author.
+    None,
+    /// A failing case of the tester's own is marked as its opinion.
+    Opinions,
 }
 
 /// Tells a round's tests. None when the machinery judged no case at all, which is a failure of ours.
 ///
 /// The results are those of `cases`, in the same order.
-pub fn tell(cases: &[Case], report: &EvaluationReport) -> Option<RoundReport> {
-    let judged = || {
-        report
-            .cases
-            .iter()
-            .filter(|result| result.verdict != Verdict::InternalError)
-    };
-    judged().next()?;
+pub fn tell(cases: &[Case], results: &[CaseResult], marks: Marks) -> Option<RoundReport> {
+    let is_judged = |result: &CaseResult| result.verdict != Verdict::InternalError;
+    if !results.iter().any(is_judged) {
+        return None;
+    }
     let failing: Vec<(usize, &Case, &CaseResult)> = (1..)
-        .zip(cases.iter().zip(&report.cases))
+        .zip(cases.iter().zip(results))
         .filter(|(_, (_, result))| !matches!(result.verdict, Verdict::Accepted | Verdict::InternalError))
         .map(|(number, (case, result))| (number, case, result))
         .collect();
     if failing.is_empty() {
         return Some(RoundReport {
             passed: true,
+            is_disputable: false,
             text: format!("{PREFIX}{PASSED}"),
         });
     }
+    let is_disputable = failing.iter().all(|(_, case, _)| case.tier == Tier::Generated);
     let mut text = PREFIX.to_owned();
     let mut chars = text.chars().count();
     let mut shown = 0;
@@ -61,7 +81,7 @@ pub fn tell(cases: &[Case], report: &EvaluationReport) -> Option<RoundReport> {
         if shown == FAILURES_MAX || (shown > 0 && is_repeated) {
             continue;
         }
-        let block = block(number, case, result);
+        let block = block(number, case, result, marks);
         let separator = if shown == 0 { "" } else { "\n\n" };
         let added = separator.len() + block.chars().count();
         if chars + added > REPORT_CHARS_MAX {
@@ -73,10 +93,40 @@ pub fn tell(cases: &[Case], report: &EvaluationReport) -> Option<RoundReport> {
         shown += 1;
         compile_error_is_shown |= result.verdict == Verdict::CompileError;
     }
-    Some(RoundReport { passed: false, text })
+    Some(RoundReport {
+        passed: false,
+        is_disputable,
+        text,
+    })
 }
 
-fn block(number: usize, case: &Case, result: &CaseResult) -> String {
+/// Tells what a tester found that read the program of a round; nothing was run.
+pub fn tell_review(review: &Review) -> String {
+    let verdict = match review.opinion {
+        Some(Opinion::Pass) => "PASS",
+        Some(Opinion::Fail) => "FAIL",
+        None => "neither PASS nor FAIL, which counts as FAIL",
+    };
+    let text = format!("{REVIEWED}{verdict}");
+    if review.findings.is_empty() {
+        return text;
+    }
+    let chars = review.findings.chars().count();
+    let findings = if chars <= FINDINGS_CHARS_MAX {
+        review.findings.clone()
+    } else {
+        let tail = FINDINGS_CHARS_MAX - FINDINGS_HEAD_CHARS;
+        format!(
+            "{}\n({} characters left out)\n{}",
+            first(&review.findings, FINDINGS_HEAD_CHARS),
+            chars - FINDINGS_CHARS_MAX,
+            last(&review.findings, tail)
+        )
+    };
+    format!("{text}\n\n{findings}")
+}
+
+fn block(number: usize, case: &Case, result: &CaseResult, marks: Marks) -> String {
     let input = field(&whole(&String::from_utf8_lossy(&case.input)));
     let expected = field(&whole(&String::from_utf8_lossy(&case.expected)));
     let actual = field(&result.stdout);
@@ -84,8 +134,12 @@ fn block(number: usize, case: &Case, result: &CaseResult) -> String {
         Some(error) => format!("\n  Error: {error}"),
         None => String::new(),
     };
+    let mark = match marks {
+        Marks::Opinions if case.tier == Tier::Generated => OPINION,
+        Marks::Opinions | Marks::None => "",
+    };
     format!(
-        "Test Case {number} Failed:\n  Status: {}\n  Input:\n{input}\n  Expected:\n{expected}\n  \
+        "Test Case {number} Failed:\n  Status: {}{mark}\n  Input:\n{input}\n  Expected:\n{expected}\n  \
          Actual Output:\n{actual}{error}",
         result.verdict.code()
     )
@@ -157,10 +211,8 @@ fn last(text: &str, chars: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use roundhouse_proto::{Isolation, Tier};
-
     use super::*;
+    use bytes::Bytes;
 
     fn case(input: &str, expected: &str) -> Case {
         Case {
@@ -185,17 +237,8 @@ mod tests {
         }
     }
 
-    fn report(cases: Vec<CaseResult>) -> EvaluationReport {
-        EvaluationReport {
-            cases,
-            isolation: Isolation::Full,
-            interpreter: "CPython 3.11.7".to_owned(),
-            busy_ms: 1,
-        }
-    }
-
-    fn told(cases: &[Case], results: Vec<CaseResult>) -> String {
-        let told = tell(cases, &report(results)).expect("something was judged");
+    fn told(cases: &[Case], results: &[CaseResult]) -> String {
+        let told = tell(cases, results, Marks::None).expect("something was judged");
         assert!(!told.passed);
         told.text
     }
@@ -207,9 +250,10 @@ mod tests {
             result(Verdict::InternalError, "", "cage lost"),
         ];
         assert_eq!(
-            tell(&[case("5\n", "6\n"), case("6\n", "7\n")], &report(results)),
+            tell(&[case("5\n", "6\n"), case("6\n", "7\n")], &results, Marks::None),
             Some(RoundReport {
                 passed: true,
+                is_disputable: false,
                 text: "The compilation output of the preceding code is: Code Test Passed.".to_owned()
             })
         );
@@ -234,7 +278,7 @@ mod tests {
             ),
         ];
         assert_eq!(
-            told(&cases, results),
+            told(&cases, &results),
             "The compilation output of the preceding code is: Test Case 2 Failed:\n  Status: WA\n  Input:\n5\n6\n  \
              Expected:\n7\n  Actual Output:\n 8\n9\n\nTest Case 4 Failed:\n  Status: RE\n  Input:\n0\n  \
              Expected:\n0\n  Actual Output:\n(empty)\n  Error: Traceback:\nZeroDivisionError: division by zero"
@@ -244,8 +288,8 @@ mod tests {
     #[test]
     fn nothing_is_told_when_nothing_was_judged() {
         let results = vec![result(Verdict::InternalError, "", "")];
-        assert_eq!(tell(&[case("1", "1")], &report(results)), None);
-        assert_eq!(tell(&[], &report(Vec::new())), None);
+        assert_eq!(tell(&[case("1", "1")], &results, Marks::None), None);
+        assert_eq!(tell(&[], &[], Marks::None), None);
     }
 
     #[test]
@@ -276,13 +320,13 @@ mod tests {
         let cases = vec![case(&"1".repeat(3_000), &"2".repeat(3_000)); 9];
         let long = told(
             &cases,
-            vec![result(Verdict::WrongAnswer, &"3".repeat(3_000), &"4".repeat(3_000)); 9],
+            &vec![result(Verdict::WrongAnswer, &"3".repeat(3_000), &"4".repeat(3_000)); 9],
         );
         assert_eq!(long.matches("Failed:").count(), 2, "more would not fit");
         assert!(long.chars().count() <= REPORT_CHARS_MAX);
         let short = told(
             &vec![case("1", "2"); 9],
-            vec![result(Verdict::WrongAnswer, "3", ""); 9],
+            &vec![result(Verdict::WrongAnswer, "3", ""); 9],
         );
         assert_eq!(short.matches("Failed:").count(), 5);
     }
@@ -292,14 +336,14 @@ mod tests {
         let cases = vec![case("1", "2"); 3];
         let text = told(
             &cases,
-            vec![result(Verdict::CompileError, "", "SyntaxError: invalid syntax"); 3],
+            &vec![result(Verdict::CompileError, "", "SyntaxError: invalid syntax"); 3],
         );
         assert_eq!(text.matches("Failed:").count(), 1);
         let mut results = vec![result(Verdict::TimeLimit, "", ""); 3];
         results[1].not_run = true;
         results[2].not_run = true;
         assert!(
-            told(&cases, results)
+            told(&cases, &results)
                 .ends_with("Status: TLE\n  Input:\n1\n  Expected:\n2\n  Actual Output:\n(empty)")
         );
     }
@@ -315,5 +359,59 @@ mod tests {
             error(&crash),
             Some("20\n21\n22\n23\n24\n25\n26\n27\n28\n29".to_owned())
         );
+    }
+
+    #[test]
+    fn cases_of_the_testers_own_are_marked_where_it_is_asked_and_disputable_alone() {
+        let public = Case {
+            tier: Tier::Public,
+            ..case("1", "2")
+        };
+        let cases = [public, case("5", "7")];
+        let (right, wrong) = (
+            result(Verdict::Accepted, "2", ""),
+            result(Verdict::WrongAnswer, "6", ""),
+        );
+        let failing = |mark: &str| {
+            format!(
+                "{PREFIX}Test Case 2 Failed:\n  Status: WA{mark}\n  Input:\n5\n  Expected:\n7\n  Actual Output:\n6"
+            )
+        };
+        for (marks, mark) in [(Marks::None, ""), (Marks::Opinions, OPINION)] {
+            let told = RoundReport {
+                passed: false,
+                is_disputable: true,
+                text: failing(mark),
+            };
+            assert_eq!(tell(&cases, &[right.clone(), wrong.clone()], marks), Some(told));
+        }
+        let told = tell(&cases, &[wrong.clone(), wrong], Marks::Opinions).expect("it was judged");
+        assert!(!told.is_disputable, "a public example fails too");
+        assert_eq!(told.text.matches(OPINION).count(), 1);
+    }
+
+    #[test]
+    fn review_is_told_with_its_verdict_and_bounded_findings() {
+        let tell = |opinion, findings: &str| {
+            tell_review(&Review {
+                opinion,
+                findings: findings.to_owned(),
+            })
+        };
+        assert_eq!(
+            tell(Some(Opinion::Fail), "On 0 it prints 0."),
+            "No test ran: the tester read the program and says FAIL\n\nOn 0 it prints 0."
+        );
+        assert_eq!(
+            tell(Some(Opinion::Pass), ""),
+            "No test ran: the tester read the program and says PASS"
+        );
+        assert_eq!(
+            tell(None, ""),
+            "No test ran: the tester read the program and says neither PASS nor FAIL, which counts as FAIL"
+        );
+        let long = tell(None, &"ä".repeat(100_000));
+        assert!(long.contains("\n(92200 characters left out)\n"), "{long}");
+        assert!(long.chars().count() <= REPORT_CHARS_MAX);
     }
 }

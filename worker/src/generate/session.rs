@@ -20,12 +20,12 @@ use roundhouse_proto::{
     SessionSettings, Speaker, StopReason, TestSet, TesterMode, Verdict,
 };
 
-use crate::generate::cases::{self, Gathered};
+use crate::generate::cases;
 use crate::generate::extraction;
 use crate::generate::messages::{self, Story};
 use crate::generate::patch::{Patched, patch};
 use crate::generate::prompts::Prompts;
-use crate::generate::report_text;
+use crate::generate::report_text::{self, Marks};
 use crate::llm::{Ask, Reply};
 
 mod error;
@@ -33,7 +33,10 @@ mod replay;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
+mod tester_modes;
+#[cfg(test)]
 mod tests;
+mod turns;
 
 pub use error::SessionError;
 pub use replay::{ReplayFault, blobs_needed};
@@ -53,7 +56,7 @@ pub struct Task {
     pub time_limit_ms: Option<u64>,
     /// The statement's memory limit, for the prompt.
     pub memory_limit_bytes: Option<u64>,
-    /// The public examples; only read by [`TesterMode::Public`].
+    /// The public examples; only read by [`TesterMode::Public`] and [`TesterMode::PublicAndCases`].
     pub public_cases: TestSet,
     /// How the session is held.
     pub settings: SessionSettings,
@@ -146,6 +149,10 @@ pub struct Session {
     story: Story,
     /// Every case so far, in the order of their numbers.
     cases: Vec<Case>,
+    /// The tester is not asked any more: it has no case to give, or none that would earn a repair.
+    tester_is_done: bool,
+    /// Cases of the tester's own have earned a repair where they are its opinion only.
+    opinion_is_heard: bool,
     notes: Vec<String>,
     state: State,
     unstored: VecDeque<SessionEvent>,
@@ -163,11 +170,17 @@ impl Session {
         if task.settings.max_rounds == 0 {
             return Err(SessionError::NoRounds);
         }
+        let cases = match task.settings.tester {
+            TesterMode::PublicAndCases => task.public_cases.cases.clone(),
+            TesterMode::Cases | TesterMode::Public | TesterMode::Review => Vec::new(),
+        };
         Ok(Self {
             task: Arc::new(task),
             prompts,
             story: Story::default(),
-            cases: Vec::new(),
+            cases,
+            tester_is_done: false,
+            opinion_is_heard: false,
             notes: Vec::new(),
             state: State::Asking {
                 speaker: Speaker::Analyst,
@@ -289,7 +302,12 @@ impl Session {
                 found: report.cases.len(),
             });
         }
-        let told = report_text::tell(cases, report).ok_or(SessionError::NothingJudged { round })?;
+        let marks = match self.task.settings.tester {
+            TesterMode::PublicAndCases => Marks::Opinions,
+            TesterMode::Cases | TesterMode::Public | TesterMode::Review => Marks::None,
+        };
+        let told =
+            report_text::tell(cases, &report.cases, marks).ok_or(SessionError::NothingJudged { round })?;
         let tests_used = Some(Payload::text(&cases::render(cases, 1)));
         let tests_raw = tests_raw.clone();
         let is_lost = |case: &&CaseResult| case.verdict == Verdict::InternalError;
@@ -300,9 +318,16 @@ impl Session {
             ));
         }
         self.end_round(round, &told.text, &tests_raw, tests_used);
+        let is_opinion = marks == Marks::Opinions && told.is_disputable;
         if told.passed {
             self.finish(StopReason::Passed);
+        } else if is_opinion && self.opinion_is_heard {
+            self.finish(StopReason::Disputed);
         } else {
+            if is_opinion {
+                self.opinion_is_heard = true;
+                self.tester_is_done = true;
+            }
             self.story.reports.push(told.text);
             self.turn(Speaker::Coder, round + 1);
         }
@@ -323,96 +348,12 @@ impl Session {
         match speaker {
             Speaker::Analyst => self.take_plan(text, finish, &asking),
             Speaker::Coder => self.take_program(round, text, finish, &asking),
+            Speaker::Tester if self.task.settings.tester == TesterMode::Review => {
+                self.take_review(round, text, finish, &asking);
+            }
             Speaker::Tester => self.take_cases(round, text, finish, &asking),
         }
         Ok(())
-    }
-
-    fn take_plan(&mut self, text: &str, finish: FinishReason, asking: &Asking) {
-        let is_empty = text.trim().is_empty();
-        let refused = finish == FinishReason::ContentFilter;
-        if !refused && (is_empty || finish == FinishReason::Length) && matches!(asking, Asking::First) {
-            self.ask_again(Speaker::Analyst, 0, text, finish, "empty plan");
-            return;
-        }
-        if refused {
-            self.note(Speaker::Analyst, 0, "refused or filtered, went on without a plan");
-        } else if is_empty {
-            self.note(Speaker::Analyst, 0, "empty plan, went on without");
-        } else {
-            if finish == FinishReason::Length {
-                self.note(Speaker::Analyst, 0, "plan was cut off, taken as it is");
-            }
-            self.story.plan = Some(text.to_owned());
-        }
-        self.turn(Speaker::Coder, 0);
-    }
-
-    fn take_program(&mut self, round: u32, text: &str, finish: FinishReason, asking: &Asking) {
-        if finish == FinishReason::ContentFilter {
-            self.note(Speaker::Coder, round, "refused or filtered");
-            self.finish(StopReason::Refused);
-            return;
-        }
-        let Some(program) = extraction::program(text, self.task.settings.language, finish) else {
-            match asking {
-                Asking::First => self.ask_again(Speaker::Coder, round, text, finish, "no program"),
-                Asking::Longer if finish == FinishReason::Length => {
-                    self.note(Speaker::Coder, round, "cut off again");
-                    self.finish(StopReason::Truncated);
-                }
-                Asking::Longer | Asking::Again { .. } => {
-                    self.note(Speaker::Coder, round, "no program again");
-                    self.finish(StopReason::NoCode);
-                }
-            }
-            return;
-        };
-        let is_unchanged = self.story.programs.last() == Some(&program);
-        self.story.programs.push(program);
-        if is_unchanged {
-            self.stop(Speaker::Tester, round, StopReason::Unchanged, "");
-        } else if round + 1 >= self.task.settings.max_rounds {
-            self.stop(Speaker::Tester, round, StopReason::RoundLimit, "");
-        } else {
-            match self.task.settings.tester {
-                TesterMode::Cases => self.turn(Speaker::Tester, round),
-                TesterMode::Public if self.task.public_cases.cases.is_empty() => {
-                    self.note(Speaker::Tester, round, "the problem has no public examples");
-                    self.stop(Speaker::Tester, round, StopReason::NoCases, "");
-                }
-                TesterMode::Public => self.run_tests(round, self.task.public_cases.clone(), ""),
-            }
-        }
-    }
-
-    fn take_cases(&mut self, round: u32, text: &str, finish: FinishReason, asking: &Asking) {
-        if finish == FinishReason::ContentFilter {
-            self.note(Speaker::Tester, round, "refused or filtered");
-            self.stop(Speaker::Tester, round, StopReason::Refused, text);
-            return;
-        }
-        let gathered = cases::gather(text, finish, &self.cases);
-        if !gathered.is_usable() {
-            if matches!(asking, Asking::First) {
-                self.ask_again(Speaker::Tester, round, text, finish, "no usable case");
-            } else {
-                self.note(Speaker::Tester, round, "no usable case again");
-                self.stop(Speaker::Tester, round, StopReason::NoCases, text);
-            }
-            return;
-        }
-        let Gathered { new, dropped } = gathered;
-        if dropped.total() > 0 {
-            let n = dropped.total();
-            self.note(Speaker::Tester, round, &format!("cases dropped: {n} ({dropped})"));
-        }
-        self.cases.extend(new);
-        self.story.tester_replies.push(text.to_owned());
-        let cases = TestSet {
-            cases: self.cases.clone(),
-        };
-        self.run_tests(round, cases, text);
     }
 
     fn turn(&mut self, speaker: Speaker, round: u32) {
@@ -420,26 +361,6 @@ impl Session {
             speaker,
             round,
             asking: Asking::First,
-        };
-    }
-
-    fn ask_again(&mut self, speaker: Speaker, round: u32, reply: &str, finish: FinishReason, fault: &str) {
-        let asking = match finish {
-            FinishReason::Length => {
-                self.note(speaker, round, "cut off, asked again with twice the tokens");
-                Asking::Longer
-            }
-            FinishReason::Stop | FinishReason::ContentFilter => {
-                self.note(speaker, round, &format!("{fault}, asked again"));
-                Asking::Again {
-                    reply: reply.to_owned(),
-                }
-            }
-        };
-        self.state = State::Asking {
-            speaker,
-            round,
-            asking,
         };
     }
 
@@ -529,6 +450,8 @@ fn untested(reason: StopReason) -> &'static str {
         StopReason::Refused => "No test ran: the tester refused, or its answer was filtered.",
         StopReason::Budget => "No test ran: the budget was reached.",
         StopReason::ContextLimit => "No test ran: the tester's prompt did not fit the model's context.",
-        StopReason::Passed | StopReason::NoCode | StopReason::Truncated => "No test ran.",
+        StopReason::Passed | StopReason::NoCode | StopReason::Truncated | StopReason::Disputed => {
+            "No test ran."
+        }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Its first program is wrong on purpose, so that every session has a failing round and a repair.
 
-use roundhouse_proto::{FinishReason, ReferenceMaterial, Speaker};
+use roundhouse_proto::{FinishReason, ReferenceMaterial, Speaker, TesterMode};
 
 use crate::generate::cases;
 use crate::generate::fence;
@@ -19,16 +19,22 @@ const PLAN: &str = r#"{
 
 const WRONG_PROGRAM: &str = "print(\"deliberately wrong\")\n";
 
+const REVIEW_FAIL: &str = "This is the offline model: nothing was compared. The first program is wrong on purpose.\n\n\
+                           VERDICT: FAIL\n";
+const REVIEW_PASS: &str = "This is the offline model: nothing was compared. This program comes with the data set.\n\n\
+                           VERDICT: PASS\n";
+
 /// The offline model for one problem.
 #[derive(Clone, Debug, Default)]
 pub struct Reference {
     material: ReferenceMaterial,
+    tester: TesterMode,
 }
 
 impl Reference {
-    /// The model that answers with this material.
-    pub fn new(material: ReferenceMaterial) -> Self {
-        Self { material }
+    /// The model that answers with this material, as a tester in this mode.
+    pub fn new(material: ReferenceMaterial, tester: TesterMode) -> Self {
+        Self { material, tester }
     }
 
     fn text(&self, speaker: Speaker, round: u32) -> String {
@@ -37,7 +43,13 @@ impl Reference {
             (Speaker::Coder, 0, _) => fence::block("python", WRONG_PROGRAM),
             (Speaker::Coder, _, Some(program)) => fence::block("python", program),
             (Speaker::Coder, _, None) => String::new(),
-            (Speaker::Tester, _, _) => cases::render(&self.material.cases, 1),
+            (Speaker::Tester, round, _) => match self.tester {
+                TesterMode::Cases | TesterMode::Public | TesterMode::PublicAndCases => {
+                    cases::render(&self.material.cases, 1)
+                }
+                TesterMode::Review if round == 0 => REVIEW_FAIL.to_owned(),
+                TesterMode::Review => REVIEW_PASS.to_owned(),
+            },
         }
     }
 }

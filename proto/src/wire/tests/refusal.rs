@@ -160,7 +160,7 @@ fn unreadable_settings_are_refused_by_name() {
         sampling = Some(v1::Sampling { max_tokens: 1 << 32, ..sampling })
             => "field `sampling.max_tokens` of {}: expected 0 to 4294967295, got 4294967296",
         max_rounds = 0 => "field `max_rounds` of {}: expected 1 to 4294967295, got 0",
-        tester = 0 => "field `tester` of {}: expected one of Cases, Public, got 0",
+        tester = 0 => "field `tester` of {}: expected one of Cases, Public, PublicAndCases, Review, got 0",
         language = 0 => "field `language` of {}: expected one of Python3, got 0",
         comparator = "tokenz".to_owned()
             => "field `comparator` of {}: expected the name of a comparator, got `tokenz`",
@@ -209,7 +209,8 @@ fn unreadable_session_events_are_refused_by_name() {
         tests_raw = None => ("round_end.tests_raw", value),
         tests_used = Some(v1::Payload { form: None }) => ("round_end.tests_used.form", value),
     );
-    let reasons = "Passed, RoundLimit, Unchanged, NoCode, NoCases, Budget, Refused, Truncated, ContextLimit";
+    let reasons = "Passed, RoundLimit, Unchanged, NoCode, NoCases, Budget, Refused, Truncated, ContextLimit, \
+                   Disputed";
     refused!(samples::outcome(), GenerationOutcome, v1::GenerationOutcome:
         program = Some(v1::Payload { form: None }) => "field `program.form` of {}: expected a value, got none",
         stop_reason = 0 => format!("field `stop_reason` of {{}}: expected one of {reasons}, got 0"),

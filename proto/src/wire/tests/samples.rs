@@ -286,9 +286,14 @@ pub(super) fn works() -> Vec<Work> {
     };
     let float = Float { abs: 1e-6, rel: 0.0 };
     let judged = [CodeContests, Tokens, Lines, Exact, float].map(evaluate);
+    let modes = TesterMode::ALL.map(|tester| GenerateWork {
+        settings: SessionSettings { tester, ..settings() },
+        ..bare.clone()
+    });
     [generate(), bare]
-        .map(Work::Generate)
         .into_iter()
+        .chain(modes)
+        .map(Work::Generate)
         .chain(judged.map(Work::Evaluate))
         .collect()
 }

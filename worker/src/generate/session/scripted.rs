@@ -13,6 +13,8 @@ use super::*;
 pub(super) const PLAN: &str = "{\"algorithm\": \"add one\"}";
 pub(super) const WRONG: &str = "```python\ndef main():\n    print(int(input()))\nmain()\n```";
 pub(super) const RIGHT: &str = "```python\ndef main():\n    print(int(input()) + 1)\n```";
+/// Another program that does the same.
+pub(super) const RIGHT_TOO: &str = "```python\ndef main():\n    print(1 + int(input()))\n```";
 pub(super) const TWO_CASES: &str = "### Test 1\nInput:\n```\n5\n```\nExpected Output:\n```\n6\n```\n\n\
                          ### Test 2\nInput:\n```\n0\n```\nExpected Output:\n```\n1\n```\n";
 pub(super) const NEXT_CASE: &str = "### Test 1\nInput:\n```\n-1\n```\nExpected Output:\n```\n0\n```\n";
@@ -45,6 +47,10 @@ impl Script {
             answers: answers.to_vec(),
             reports: reports.iter().map(|report| report.to_vec()).collect(),
         }
+    }
+
+    pub(super) fn with_tester(self, tester: TesterMode) -> Self {
+        Self { tester, ..self }
     }
 
     pub(super) fn task(&self) -> Task {
@@ -309,6 +315,75 @@ pub(super) fn scripts() -> Vec<(&'static str, Script)> {
                 ],
                 &[&[wrong, wrong]],
             ),
+        ),
+        (
+            "public_and_cases",
+            Script::new(
+                4,
+                &[
+                    Said(PLAN, STOP),
+                    Said(WRONG, STOP),
+                    Said(TWO_CASES, STOP),
+                    Said(RIGHT, STOP),
+                    Said(NEXT_CASE, STOP),
+                    Said(RIGHT_TOO, STOP),
+                ],
+                &[
+                    &[Some("1\n"), wrong, None],
+                    &[None, None, Some("1\n"), None],
+                    &[None, None, Some("1\n"), None],
+                ],
+            )
+            .with_tester(TesterMode::PublicAndCases),
+        ),
+        (
+            "public_without_cases",
+            Script::new(
+                3,
+                &[
+                    Said(PLAN, STOP),
+                    Said(WRONG, STOP),
+                    Said("It looks right.", STOP),
+                    Said("", STOP),
+                    Said(RIGHT, STOP),
+                ],
+                &[&[Some("1\n")], &[None]],
+            )
+            .with_tester(TesterMode::PublicAndCases),
+        ),
+        (
+            "review",
+            Script::new(
+                3,
+                &[
+                    Said(PLAN, STOP),
+                    Said(WRONG, STOP),
+                    Said("On 0 it prints 0, and 1 is right.", STOP),
+                    Said("On 0 it prints 0, and 1 is right.\n\nVERDICT: FAIL", STOP),
+                    Said(RIGHT, STOP),
+                    Said("No mistake.\n\n**VERDICT: PASS**\n", STOP),
+                ],
+                &[],
+            )
+            .with_tester(TesterMode::Review),
+        ),
+        (
+            "review_without_verdict",
+            Script::new(
+                3,
+                &[
+                    Said(PLAN, STOP),
+                    Said(WRONG, STOP),
+                    Said("", STOP),
+                    Said("", STOP),
+                    Said(RIGHT, STOP),
+                    Said("Let me follow 0 through", LENGTH),
+                    Said("Let me follow 0 through", LENGTH),
+                    Said(RIGHT_TOO, STOP),
+                ],
+                &[],
+            )
+            .with_tester(TesterMode::Review),
         ),
     ]
 }

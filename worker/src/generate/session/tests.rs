@@ -134,6 +134,7 @@ fn every_first_message_begins_with_the_same_bytes_and_roles_alternate() {
 #[test]
 fn every_session_stops_for_its_reason_with_its_program() {
     let right = Some("def main():\n    print(int(input()) + 1)\nmain()\n".to_owned());
+    let right_too = Some("def main():\n    print(1 + int(input()))\nmain()\n".to_owned());
     let wrong = Some("def main():\n    print(int(input()))\nmain()\n".to_owned());
     let expected = [
         ("pass_at_once", StopReason::Passed, &right),
@@ -143,6 +144,10 @@ fn every_session_stops_for_its_reason_with_its_program() {
         ("no_cases", StopReason::NoCases, &right),
         ("truncated", StopReason::Truncated, &right),
         ("context_limit", StopReason::ContextLimit, &right),
+        ("public_and_cases", StopReason::Disputed, &right_too),
+        ("public_without_cases", StopReason::Passed, &right),
+        ("review", StopReason::Passed, &right),
+        ("review_without_verdict", StopReason::RoundLimit, &right_too),
     ];
     for (name, reason, program) in expected {
         let held = held(&script(name));
@@ -222,20 +227,6 @@ fn one_round_runs_nothing() {
     assert_eq!(held.tests, []);
     assert_eq!(held.outcome().stop_reason, StopReason::RoundLimit);
     assert_eq!(held.rounds().len(), 1);
-}
-
-#[test]
-fn public_examples_run_without_asking_the_tester() {
-    let mut script = Script::new(
-        3,
-        &[Said(PLAN, STOP), Said(WRONG, STOP), Said(RIGHT, STOP)],
-        &[&[Some("1")], &[None]],
-    );
-    script.tester = TesterMode::Public;
-    let held = held(&script);
-    assert_eq!(held.outcome().stop_reason, StopReason::Passed);
-    assert_eq!(held.tests[0].cases, script.task().public_cases);
-    assert!(held.asks.iter().all(|ask| ask.speaker != Speaker::Tester));
 }
 
 #[test]
@@ -397,10 +388,15 @@ impl SessionPort for FakePort {
 }
 
 fn reference() -> Reference {
-    Reference::new(ReferenceMaterial {
+    reference_tester(TesterMode::Cases)
+}
+
+fn reference_tester(tester: TesterMode) -> Reference {
+    let material = ReferenceMaterial {
         program: Some("print(int(input()) + 1)\n".to_owned()),
         cases: vec![case("1\n", "2\n"), case("Input:\n```\n", "### Test 1\n")],
-    })
+    };
+    Reference::new(material, tester)
 }
 
 fn reference_session(max_rounds: u32) -> Session {
@@ -432,12 +428,26 @@ async fn reference_model_fails_round_0_and_passes_round_1() {
 }
 
 #[tokio::test]
+async fn reference_model_as_a_reviewer_fails_round_0_and_passes_round_1() {
+    let mut port = FakePort::default();
+    let task = Script::new(3, &[], &[]).with_tester(TesterMode::Review).task();
+    let session = Session::begin(task, prompts()).unwrap();
+    hold(session, &reference_tester(TesterMode::Review), &mut port)
+        .await
+        .unwrap();
+    assert_eq!(port.judged, []);
+    let right = Some("print(int(input()) + 1)\n".to_owned());
+    assert_eq!(outcome(&port), (StopReason::Passed, right));
+}
+
+#[tokio::test]
 async fn reference_model_without_a_program_leaves_the_wrong_one() {
     let mut port = FakePort::default();
-    let model = Reference::new(ReferenceMaterial {
+    let material = ReferenceMaterial {
         program: None,
         cases: vec![case("1\n", "2\n")],
-    });
+    };
+    let model = Reference::new(material, TesterMode::Cases);
     hold(reference_session(3), &model, &mut port).await.unwrap();
     let wrong = Some("print(\"deliberately wrong\")\n".to_owned());
     assert_eq!(outcome(&port), (StopReason::NoCode, wrong));
