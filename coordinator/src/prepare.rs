@@ -132,6 +132,7 @@ impl Plan<'_> {
                 patch: !args.no_patch,
                 comparator: args.comparator,
                 limits: Limits::default(),
+                final_choice: args.final_choice,
             },
             prompts: self.prompts.clone(),
             evaluation: EvaluationSettings {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use roundhouse_proto::{Comparator, Sampling, TesterMode, Tier};
+use roundhouse_proto::{Comparator, FinalChoice, Sampling, TesterMode, Tier};
 
 /// Judge a model on a problem set: generate, evaluate, report
 #[derive(Clone, Debug, Args)]
@@ -27,7 +27,7 @@ pub struct RunArgs {
         value_name = "RUN_DIR",
         conflicts_with_all = [
             "problems", "model", "limit", "ids", "filter", "sequential", "parallel", "staged", "output_dir", "data_dir",
-            "max_rounds", "temperature", "top_p", "max_tokens", "tester", "tests", "comparator",
+            "max_rounds", "temperature", "top_p", "max_tokens", "tester", "final_choice", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max",
         ]
     )]
@@ -116,6 +116,14 @@ pub struct RunArgs {
         help_heading = "The session"
     )]
     pub tester: TesterMode,
+    /// Which program is judged: the `last` one, or the latest of those that pass most `public` examples
+    #[arg(
+        long = "final",
+        value_name = "last|public",
+        default_value = "last",
+        help_heading = "The session"
+    )]
+    pub final_choice: FinalChoice,
     /// Judge programs exactly as the coder wrote them: add no missing import and no call of `main()`
     #[arg(long, help_heading = "The session")]
     pub no_patch: bool,

@@ -22,8 +22,8 @@ pub use ids::{JobId, JobKind, LeaseId, RunId, WorkerId};
 pub use limits::Limits;
 pub use problem::{Case, Language, Problem, Program, ReferenceMaterial, TestSet, Tier};
 pub use session::{
-    FinishReason, GenerationOutcome, Sampling, SessionEvent, SessionSettings, Speaker, StopReason,
-    TesterMode, Usage,
+    FinalChoice, FinishReason, GenerationOutcome, Sampling, SessionEvent, SessionSettings, Speaker,
+    StopReason, TesterMode, Usage,
 };
 pub use verdict::Verdict;
 pub use wire::WireError;

@@ -136,6 +136,43 @@ impl FromStr for TesterMode {
     }
 }
 
+/// Which of a session's programs is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalChoice {
+    /// The last one.
+    #[default]
+    Last,
+    /// The latest of those that pass most of the problem's public examples.
+    Public,
+}
+
+impl FinalChoice {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Last, Self::Public];
+
+    /// The word used in flags and files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Public => "public",
+        }
+    }
+}
+
+/// A text that names no choice of a final program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no choice is called `{0}`: expected `last` or `public`")]
+pub struct UnknownFinalChoice(pub String);
+
+impl FromStr for FinalChoice {
+    type Err = UnknownFinalChoice;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::ALL.into_iter().find(|choice| choice.word() == text);
+        named.ok_or_else(|| UnknownFinalChoice(text.to_owned()))
+    }
+}
+
 /// Everything that shapes a session apart from its problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionSettings {
@@ -157,6 +194,9 @@ pub struct SessionSettings {
     pub comparator: Comparator,
     /// What a test of a round may use.
     pub limits: Limits,
+    /// Which program is judged; what was stored before there was a choice has the last one.
+    #[serde(default)]
+    pub final_choice: FinalChoice,
 }
 
 /// Why a session ended.

@@ -209,6 +209,17 @@ fn every_tester_comes_to_a_repair_and_its_own_report() {
 }
 
 #[test]
+fn final_program_is_the_one_that_passes_most_public_examples() {
+    let place = Place::new();
+    let flags = ["--final", "public", "--tester", "review", "--limit", "1"];
+    let ran = place.coordinator(&[&["run", "--model", "reference"], &flags[..]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let summary = json(&place.run_dir().join("summary.json"));
+    assert_eq!(summary["summary"]["provenance"]["final_program"], "public");
+    assert_eq!(summary["summary"]["passed"], 1);
+}
+
+#[test]
 fn only_the_chosen_tiers_are_judged() {
     let place = Place::new();
     let args = [

@@ -10,9 +10,9 @@ use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
 use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunStatus, RunSummary, RunTimes};
 use roundhouse_proto::problem::problem_name;
 use roundhouse_proto::{
-    Case, CaseResult, Clip, Comparator, Digest, EvaluationReport, Failure, FailureClass, FinishReason,
-    GenerationOutcome, Isolation, Language, Limits, Payload, RunId, Sampling, SessionEvent, SessionSettings,
-    Speaker, StopReason, TestSet, TesterMode, Tier, Usage, Verdict,
+    Case, CaseResult, Clip, Comparator, Digest, EvaluationReport, Failure, FailureClass, FinalChoice,
+    FinishReason, GenerationOutcome, Isolation, Language, Limits, Payload, RunId, Sampling, SessionEvent,
+    SessionSettings, Speaker, StopReason, TestSet, TesterMode, Tier, Usage, Verdict,
 };
 use uuid::Uuid;
 
@@ -54,6 +54,7 @@ impl Fixture {
             patch: true,
             comparator: Comparator::CodeContests,
             limits,
+            final_choice: FinalChoice::Last,
         };
         let evaluation = EvaluationSettings {
             tiers: vec![Tier::Public, Tier::Generated],

@@ -152,6 +152,7 @@ struct Provenance<'a> {
     sampling: Sampling,
     max_rounds: u32,
     tester: &'static str,
+    final_program: &'static str,
     language: &'static str,
     patch: bool,
     round_tests: RoundTests,
@@ -513,6 +514,7 @@ fn provenance<'a>(
         sampling: session.sampling,
         max_rounds: session.max_rounds,
         tester: session.tester.word(),
+        final_program: session.final_choice.word(),
         language: session.language.word(),
         patch: session.patch,
         round_tests: RoundTests {

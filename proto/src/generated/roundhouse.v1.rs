@@ -370,6 +370,9 @@ pub struct SessionSettings {
     /// What a test of a round may use.
     #[prost(message, optional, tag = "9")]
     pub limits: ::core::option::Option<Limits>,
+    /// Which program is judged; none means the last one.
+    #[prost(enumeration = "FinalChoice", optional, tag = "10")]
+    pub final_choice: ::core::option::Option<i32>,
 }
 /// What a session leaves behind; each is stored before the next call to the model starts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -590,6 +593,39 @@ impl TesterMode {
             "TESTER_MODE_PUBLIC" => Some(Self::Public),
             "TESTER_MODE_PUBLIC_AND_CASES" => Some(Self::PublicAndCases),
             "TESTER_MODE_REVIEW" => Some(Self::Review),
+            _ => None,
+        }
+    }
+}
+/// Which of a session's programs is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FinalChoice {
+    /// Left out; refused.
+    Unspecified = 0,
+    /// The last one.
+    Last = 1,
+    /// The latest of those that pass most public examples.
+    Public = 2,
+}
+impl FinalChoice {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FINAL_CHOICE_UNSPECIFIED",
+            Self::Last => "FINAL_CHOICE_LAST",
+            Self::Public => "FINAL_CHOICE_PUBLIC",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FINAL_CHOICE_UNSPECIFIED" => Some(Self::Unspecified),
+            "FINAL_CHOICE_LAST" => Some(Self::Last),
+            "FINAL_CHOICE_PUBLIC" => Some(Self::Public),
             _ => None,
         }
     }

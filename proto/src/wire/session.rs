@@ -4,8 +4,8 @@ use super::bounds::{NOTES_MAX, REASON_MAX_BYTES, TEMPERATURE_MAX};
 use super::fields::{cut, number_of, same_words};
 use super::{Fields, WireError, v1};
 use crate::session::{
-    FinishReason, GenerationOutcome, Sampling, SessionEvent, SessionSettings, Speaker, StopReason,
-    TesterMode, Usage,
+    FinalChoice, FinishReason, GenerationOutcome, Sampling, SessionEvent, SessionSettings, Speaker,
+    StopReason, TesterMode, Usage,
 };
 
 same_words!(Speaker {
@@ -24,6 +24,7 @@ same_words!(TesterMode {
     PublicAndCases,
     Review
 });
+same_words!(FinalChoice { Last, Public });
 same_words!(StopReason {
     Passed,
     RoundLimit,
@@ -93,6 +94,7 @@ impl From<SessionSettings> for v1::SessionSettings {
             patch: settings.patch,
             comparator: settings.comparator.to_string(),
             limits: Some(settings.limits.into()),
+            final_choice: Some(number_of::<_, v1::FinalChoice>(settings.final_choice)),
         }
     }
 }
@@ -111,6 +113,10 @@ impl TryFrom<v1::SessionSettings> for SessionSettings {
             patch: settings.patch,
             comparator: fields.comparator("comparator", &settings.comparator)?,
             limits: fields.required("limits", settings.limits)?,
+            final_choice: match settings.final_choice {
+                Some(choice) => fields.choice::<v1::FinalChoice, _>("final_choice", choice)?,
+                None => FinalChoice::Last,
+            },
         })
     }
 }

@@ -11,13 +11,13 @@
 //! Invariants: an event is given out before the step that follows from it; every round that has a program ends in
 //! exactly one `RoundEnd`; a turn is asked at most twice.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use roundhouse_proto::{
-    Case, CaseResult, Digest, EvaluationReport, FinishReason, GenerationOutcome, Payload, SessionEvent,
-    SessionSettings, Speaker, StopReason, TestSet, TesterMode, Verdict,
+    Case, CaseResult, Digest, EvaluationReport, FinalChoice, FinishReason, GenerationOutcome, Payload,
+    SessionEvent, SessionSettings, Speaker, StopReason, TestSet, TesterMode, Verdict,
 };
 
 use crate::generate::cases;
@@ -56,7 +56,7 @@ pub struct Task {
     pub time_limit_ms: Option<u64>,
     /// The statement's memory limit, for the prompt.
     pub memory_limit_bytes: Option<u64>,
-    /// The public examples; only read by [`TesterMode::Public`] and [`TesterMode::PublicAndCases`].
+    /// The public examples; not read where only the tester's cases are run and the last program is judged.
     pub public_cases: TestSet,
     /// How the session is held.
     pub settings: SessionSettings,
@@ -82,7 +82,7 @@ pub struct RoundTests {
     pub round: u32,
     /// The program as it is run, patches included.
     pub program: String,
-    /// All cases so far, those of earlier rounds first.
+    /// All cases so far, public examples first, then those of earlier rounds.
     pub cases: TestSet,
 }
 
@@ -126,9 +126,27 @@ enum State {
     },
     Testing {
         tests: RoundTests,
-        tests_raw: String,
+        purpose: Purpose,
     },
     Finished,
+}
+
+/// What a report on tests is for.
+#[derive(Clone, Debug)]
+enum Purpose {
+    /// It ends the round, and the coder is told. The first `untold` cases only serve the choice of the final program.
+    Round { untold: usize, tests_raw: String },
+    /// It serves the choice of the final program; the round has ended, and this follows.
+    Choice(Next),
+}
+
+/// What follows the end of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The coder, in this round.
+    Coder(u32),
+    /// The end.
+    Stop(StopReason),
 }
 
 impl State {
@@ -153,6 +171,8 @@ pub struct Session {
     tester_is_done: bool,
     /// Cases of the tester's own have earned a repair where they are its opinion only.
     opinion_is_heard: bool,
+    /// How many public examples the program of a round passes; empty where the final program is the last one.
+    public_passed: BTreeMap<u32, usize>,
     notes: Vec<String>,
     state: State,
     unstored: VecDeque<SessionEvent>,
@@ -181,6 +201,7 @@ impl Session {
             cases,
             tester_is_done: false,
             opinion_is_heard: false,
+            public_passed: BTreeMap::new(),
             notes: Vec::new(),
             state: State::Asking {
                 speaker: Speaker::Analyst,
@@ -212,7 +233,7 @@ impl Session {
                 round,
                 asking,
             } => self.ask(*speaker, *round, asking).map(Step::Ask),
-            State::Testing { tests, tests_raw: _ } => Ok(Step::RunTests(tests.clone())),
+            State::Testing { tests, purpose: _ } => Ok(Step::RunTests(tests.clone())),
             State::Finished => Ok(Step::Finished),
         }
     }
@@ -290,7 +311,7 @@ impl Session {
     /// # Errors
     /// When the step runs no tests, or the report is not of its cases, or the machinery failed on all of them.
     pub fn tested(&mut self, report: &EvaluationReport) -> Result<(), SessionError> {
-        let State::Testing { tests, tests_raw } = &self.state else {
+        let State::Testing { tests, purpose } = self.state.clone() else {
             return Err(self.out_of_turn("a report"));
         };
         let round = tests.round;
@@ -302,14 +323,16 @@ impl Session {
                 found: report.cases.len(),
             });
         }
+        let told_from = match &purpose {
+            Purpose::Round { untold, .. } => *untold,
+            Purpose::Choice(_) => 0,
+        };
+        let (cases, results) = (&cases[told_from..], &report.cases[told_from..]);
         let marks = match self.task.settings.tester {
             TesterMode::PublicAndCases => Marks::Opinions,
             TesterMode::Cases | TesterMode::Public | TesterMode::Review => Marks::None,
         };
-        let told =
-            report_text::tell(cases, &report.cases, marks).ok_or(SessionError::NothingJudged { round })?;
-        let tests_used = Some(Payload::text(&cases::render(cases, 1)));
-        let tests_raw = tests_raw.clone();
+        let told = report_text::tell(cases, results, marks).ok_or(SessionError::NothingJudged { round })?;
         let is_lost = |case: &&CaseResult| case.verdict == Verdict::InternalError;
         let lost = report.cases.iter().filter(is_lost).count();
         if lost > 0 {
@@ -317,6 +340,17 @@ impl Session {
                 "tests, round {round}: cases that could not be judged: {lost}"
             ));
         }
+        if self.final_is_chosen() {
+            self.public_passed.insert(round, self.public_passed_in(report));
+        }
+        let tests_raw = match purpose {
+            Purpose::Round { tests_raw, .. } => tests_raw,
+            Purpose::Choice(next) => {
+                self.go_on(next);
+                return Ok(());
+            }
+        };
+        let tests_used = Some(Payload::text(&cases::render(cases, 1)));
         self.end_round(round, &told.text, &tests_raw, tests_used);
         let is_opinion = marks == Marks::Opinions && told.is_disputable;
         if told.passed {
@@ -364,8 +398,25 @@ impl Session {
         };
     }
 
+    /// Runs the program of a round against cases that the coder is told of.
     fn run_tests(&mut self, round: u32, cases: TestSet, tests_raw: &str) {
-        let program = self.patched().map_or_else(String::new, |patched| patched.program);
+        let mode = self.task.settings.tester;
+        let (untold, cases) = if self.final_is_chosen() && mode == TesterMode::Cases {
+            let public = &self.task.public_cases.cases;
+            (public.len(), [&public[..], &cases.cases].concat())
+        } else {
+            (0, cases.cases)
+        };
+        let purpose = Purpose::Round {
+            untold,
+            tests_raw: tests_raw.to_owned(),
+        };
+        self.request_tests(round, TestSet { cases }, purpose);
+    }
+
+    fn request_tests(&mut self, round: u32, cases: TestSet, purpose: Purpose) {
+        let patched = self.story.programs.last().map(|program| self.patched(program));
+        let program = patched.map_or_else(String::new, |patched| patched.program);
         self.unstored.push_back(SessionEvent::TestRequest {
             round,
             program: Payload::text(&program),
@@ -378,7 +429,7 @@ impl Session {
                 program,
                 cases,
             },
-            tests_raw: tests_raw.to_owned(),
+            purpose,
         };
     }
 
@@ -386,8 +437,52 @@ impl Session {
     fn stop(&mut self, speaker: Speaker, round: u32, reason: StopReason, tests_raw: &str) {
         if speaker == Speaker::Tester {
             self.end_round(round, untested(reason), tests_raw, None);
+            self.after_round(round, Next::Stop(reason));
+        } else {
+            self.finish(reason);
         }
-        self.finish(reason);
+    }
+
+    /// Goes on after a round that has ended without a run of the public examples, which is made up for where the
+    /// final program depends on it. It comes after the round's end, which tells why there was no other test.
+    fn after_round(&mut self, round: u32, next: Next) {
+        let is_known = self.public_passed.contains_key(&round);
+        let has_rival = self.story.programs.len() > 1 || matches!(next, Next::Coder(_));
+        if self.final_is_chosen() && !is_known && has_rival {
+            self.request_tests(round, self.task.public_cases.clone(), Purpose::Choice(next));
+        } else {
+            self.go_on(next);
+        }
+    }
+
+    fn go_on(&mut self, next: Next) {
+        match next {
+            Next::Coder(round) => self.turn(Speaker::Coder, round),
+            Next::Stop(reason) => self.finish(reason),
+        }
+    }
+
+    /// Whether the public examples decide which program is the final one.
+    fn final_is_chosen(&self) -> bool {
+        self.task.settings.final_choice == FinalChoice::Public && !self.task.public_cases.cases.is_empty()
+    }
+
+    /// How many public examples passed; where the final program is chosen, they are the first cases of every report.
+    fn public_passed_in(&self, report: &EvaluationReport) -> usize {
+        let public = report.cases.iter().take(self.task.public_cases.cases.len());
+        public.filter(|case| case.verdict == Verdict::Accepted).count()
+    }
+
+    /// The program that is judged, as the coder wrote it.
+    fn final_program(&self) -> Option<&String> {
+        let best = self
+            .public_passed
+            .iter()
+            .max_by_key(|(round, passed)| (**passed, **round));
+        match best {
+            Some((round, _)) => self.story.programs.get(*round as usize),
+            None => self.story.programs.last(),
+        }
     }
 
     fn end_round(&mut self, round: u32, report: &str, tests_raw: &str, tests_used: Option<Payload>) {
@@ -402,7 +497,8 @@ impl Session {
     }
 
     fn finish(&mut self, stop_reason: StopReason) {
-        let (program, patched) = match self.patched() {
+        let patched = self.final_program().map(|program| self.patched(program));
+        let (program, patched) = match patched {
             Some(Patched { program, added }) => (Some(Payload::text(&program)), added),
             None => (None, Vec::new()),
         };
@@ -416,17 +512,16 @@ impl Session {
         self.state = State::Finished;
     }
 
-    /// The last program as it is run.
-    fn patched(&self) -> Option<Patched> {
-        let program = self.story.programs.last()?;
-        Some(if self.task.settings.patch {
+    /// A program as it is run.
+    fn patched(&self, program: &str) -> Patched {
+        if self.task.settings.patch {
             patch(program)
         } else {
             Patched {
-                program: program.clone(),
+                program: program.to_owned(),
                 added: Vec::new(),
             }
-        })
+        }
     }
 
     fn note(&mut self, speaker: Speaker, round: u32, what: &str) {

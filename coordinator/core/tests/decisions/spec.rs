@@ -7,9 +7,9 @@ use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
 use roundhouse_core::{Event, LinkId, Now, Stamp};
 use roundhouse_proto::link::{Hello, JobResult, RunningLease};
 use roundhouse_proto::{
-    Comparator, Digest, Failure, FailureClass, FinishReason, GenerationOutcome, Isolation, JobId, JobKind,
-    Language, LeaseId, Limits, Payload, Role, RunId, Sampling, SessionEvent, SessionSettings, Speaker,
-    StopReason, TesterMode, Tier, WorkerId,
+    Comparator, Digest, Failure, FailureClass, FinalChoice, FinishReason, GenerationOutcome, Isolation,
+    JobId, JobKind, Language, LeaseId, Limits, Payload, Role, RunId, Sampling, SessionEvent, SessionSettings,
+    Speaker, StopReason, TesterMode, Tier, WorkerId,
 };
 
 /// Cases of every test set.
@@ -88,6 +88,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
                 cpu_ms: 5_000,
                 ..Limits::default()
             },
+            final_choice: FinalChoice::Last,
         },
         prompts: BTreeMap::new(),
         evaluation: EvaluationSettings {

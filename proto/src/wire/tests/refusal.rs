@@ -10,9 +10,9 @@ use crate::wire::{
     CASES_MAX, NAME_MAX_BYTES, REASON_MAX_BYTES, TEXT_MAX_BYTES, WIRE_INLINE_MAX, WireError, v1,
 };
 use crate::{
-    CaseResult, Clip, Comparator, EvaluateWork, EvaluationReport, Failure, GenerateWork, GenerationOutcome,
-    JobId, LeaseId, Limits, Payload, Problem, ReferenceMaterial, SessionEvent, SessionSettings, TestSet,
-    Work,
+    CaseResult, Clip, Comparator, EvaluateWork, EvaluationReport, Failure, FinalChoice, GenerateWork,
+    GenerationOutcome, JobId, LeaseId, Limits, Payload, Problem, ReferenceMaterial, SessionEvent,
+    SessionSettings, TestSet, Work,
 };
 
 /// What is said of `sample` once `change` has spoilt its wire form.
@@ -165,7 +165,21 @@ fn unreadable_settings_are_refused_by_name() {
         comparator = "tokenz".to_owned()
             => "field `comparator` of {}: expected the name of a comparator, got `tokenz`",
         limits = None => "field `limits` of {}: expected a value, got none",
+        final_choice = Some(0) => "field `final_choice` of {}: expected one of Last, Public, got 0",
     );
+}
+
+#[test]
+fn settings_without_a_choice_of_the_final_program_have_the_last_one() {
+    let message = v1::SessionSettings {
+        final_choice: None,
+        ..samples::settings().into()
+    };
+    let expected = SessionSettings {
+        final_choice: FinalChoice::Last,
+        ..samples::settings()
+    };
+    assert_eq!(SessionSettings::try_from(message), Ok(expected));
 }
 
 #[test]

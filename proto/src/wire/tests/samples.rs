@@ -9,9 +9,9 @@ use crate::link::{CoordMsg, Hello, JobGrant, JobResult, RunningLease, WorkerMsg}
 use crate::work::Priority;
 use crate::{
     Case, CaseResult, Clip, Comparator, Digest, EvaluateWork, EvaluationReport, Failure, FailureClass,
-    FinishReason, GenerateWork, GenerationOutcome, Isolation, JobId, JobKind, Language, LeaseId, Limits,
-    Payload, Problem, Program, ReferenceMaterial, Role, RunId, Sampling, SessionEvent, SessionSettings,
-    Speaker, StopReason, TestSet, TesterMode, Tier, Usage, Verdict, Work, WorkerId,
+    FinalChoice, FinishReason, GenerateWork, GenerationOutcome, Isolation, JobId, JobKind, Language, LeaseId,
+    Limits, Payload, Problem, Program, ReferenceMaterial, Role, RunId, Sampling, SessionEvent,
+    SessionSettings, Speaker, StopReason, TestSet, TesterMode, Tier, Usage, Verdict, Work, WorkerId,
 };
 
 fn blob(name: &str) -> Payload {
@@ -154,6 +154,7 @@ pub(super) fn settings() -> SessionSettings {
         patch: true,
         comparator: Comparator::Float { abs: 0.1, rel: 1e-9 },
         limits: limits(),
+        final_choice: FinalChoice::Public,
     }
 }
 

@@ -91,22 +91,21 @@ impl Session {
         blob: &impl Fn(Digest) -> Option<Bytes>,
         reports: &[(u32, Digest, EvaluationReport)],
     ) -> Result<Result<(), ReplayFault>, SessionError> {
-        if self.unstored.is_empty() {
-            match &self.state {
-                State::Testing { tests, tests_raw: _ } => {
-                    let round = tests.round;
-                    if !self.replay_report(reports)? {
-                        return Ok(Err(ReplayFault::NoReport { round }));
-                    }
-                }
-                State::Asking { .. } => {
-                    if let SessionEvent::Said { .. } = event {
-                        return self.replay_said(event, blob);
-                    }
-                    self.replay_giving_up(event)?;
-                }
-                State::Finished => {}
+        if self.unstored.is_empty()
+            && let State::Testing { tests, purpose: _ } = &self.state
+        {
+            let round = tests.round;
+            if !self.replay_report(reports)? {
+                return Ok(Err(ReplayFault::NoReport { round }));
             }
+        }
+        if self.unstored.is_empty()
+            && let State::Asking { .. } = &self.state
+        {
+            if let SessionEvent::Said { .. } = event {
+                return self.replay_said(event, blob);
+            }
+            self.replay_giving_up(event)?;
         }
         let Some(expected) = self.unstored.front() else {
             return Ok(Err(self.other_event(event, &self.awaited_event()?)));
@@ -183,7 +182,7 @@ impl Session {
 
     /// Goes on with the stored report on the tests that are awaited; whether there is one that judged a case.
     fn replay_report(&mut self, reports: &[(u32, Digest, EvaluationReport)]) -> Result<bool, SessionError> {
-        let State::Testing { tests, tests_raw: _ } = &self.state else {
+        let State::Testing { tests, purpose: _ } = &self.state else {
             return Ok(false);
         };
         let program = Digest::of(tests.program.as_bytes());

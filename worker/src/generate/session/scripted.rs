@@ -13,6 +13,8 @@ use super::*;
 pub(super) const PLAN: &str = "{\"algorithm\": \"add one\"}";
 pub(super) const WRONG: &str = "```python\ndef main():\n    print(int(input()))\nmain()\n```";
 pub(super) const RIGHT: &str = "```python\ndef main():\n    print(int(input()) + 1)\n```";
+/// Another program that does something else.
+pub(super) const WRONG_TOO: &str = "```python\nprint(0)\n```";
 /// Another program that does the same.
 pub(super) const RIGHT_TOO: &str = "```python\ndef main():\n    print(1 + int(input()))\n```";
 pub(super) const TWO_CASES: &str = "### Test 1\nInput:\n```\n5\n```\nExpected Output:\n```\n6\n```\n\n\
@@ -35,6 +37,7 @@ pub(super) const LENGTH: FinishReason = FinishReason::Length;
 pub(super) struct Script {
     pub(super) max_rounds: u32,
     pub(super) tester: TesterMode,
+    pub(super) final_choice: FinalChoice,
     pub(super) answers: Vec<Scripted>,
     pub(super) reports: Vec<Vec<Option<&'static str>>>,
 }
@@ -44,6 +47,7 @@ impl Script {
         Self {
             max_rounds,
             tester: TesterMode::Cases,
+            final_choice: FinalChoice::Last,
             answers: answers.to_vec(),
             reports: reports.iter().map(|report| report.to_vec()).collect(),
         }
@@ -51,6 +55,10 @@ impl Script {
 
     pub(super) fn with_tester(self, tester: TesterMode) -> Self {
         Self { tester, ..self }
+    }
+
+    pub(super) fn with_final(self, final_choice: FinalChoice) -> Self {
+        Self { final_choice, ..self }
     }
 
     pub(super) fn task(&self) -> Task {
@@ -61,7 +69,10 @@ impl Script {
             public_cases: TestSet {
                 cases: vec![case("1\n", "2\n")],
             },
-            settings: settings(self.max_rounds, self.tester),
+            settings: SessionSettings {
+                final_choice: self.final_choice,
+                ..settings(self.max_rounds, self.tester)
+            },
             encode,
         }
     }
@@ -89,6 +100,7 @@ pub(super) fn settings(max_rounds: u32, tester: TesterMode) -> SessionSettings {
         patch: true,
         comparator: Comparator::CodeContests,
         limits: Limits::default(),
+        final_choice: FinalChoice::Last,
     }
 }
 
@@ -384,6 +396,42 @@ pub(super) fn scripts() -> Vec<(&'static str, Script)> {
                 &[],
             )
             .with_tester(TesterMode::Review),
+        ),
+        (
+            "final_public",
+            Script::new(
+                3,
+                &[
+                    Said(PLAN, STOP),
+                    Said(RIGHT, STOP),
+                    Said(TWO_CASES, STOP),
+                    Said(WRONG, STOP),
+                    Said(NEXT_CASE, STOP),
+                    Said(WRONG_TOO, STOP),
+                ],
+                &[
+                    &[None, None, wrong],
+                    &[Some("1\n"), None, wrong, None],
+                    &[Some("0\n")],
+                ],
+            )
+            .with_final(FinalChoice::Public),
+        ),
+        (
+            "final_public_of_a_review",
+            Script::new(
+                3,
+                &[
+                    Said(PLAN, STOP),
+                    Said(RIGHT, STOP),
+                    Said("VERDICT: FAIL", STOP),
+                    Said(WRONG, STOP),
+                    Scripted::None(Cause::Budget),
+                ],
+                &[&[None], &[Some("1\n")]],
+            )
+            .with_tester(TesterMode::Review)
+            .with_final(FinalChoice::Public),
         ),
     ]
 }

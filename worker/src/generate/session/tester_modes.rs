@@ -111,3 +111,75 @@ fn review_runs_nothing_and_is_the_report_of_its_round() {
         ]
     );
 }
+
+#[test]
+fn public_examples_that_choose_the_final_program_are_run_and_not_told() {
+    let script = script("final_public");
+    let public = script.task().public_cases.cases;
+    let chosen = held(&script);
+    let cases: Vec<usize> = chosen.tests.iter().map(|tests| tests.cases.cases.len()).collect();
+    assert_eq!(cases, [3, 4, 1]);
+    assert!(
+        chosen
+            .tests
+            .iter()
+            .all(|tests| tests.cases.cases.starts_with(&public))
+    );
+    let reports: Vec<String> = chosen.rounds().into_iter().map(|round| round.1).collect();
+    assert!(reports[0].contains("Test Case 2 Failed:"), "{}", reports[0]);
+    assert!(
+        !reports[1].contains("Test Case 1 Failed:"),
+        "its failing public example is not told"
+    );
+    assert_eq!(reports[2], "No test ran: the round limit was reached.");
+
+    let mut last = script;
+    last.final_choice = FinalChoice::Last;
+    last.reports = vec![vec![None, Some("5\n")], vec![None, Some("5\n"), None], vec![]];
+    let last = held(&last);
+    assert_eq!(last.asks, chosen.asks, "no model sees the choice");
+    assert_eq!(last.program(), Some("print(0)\n".to_owned()));
+}
+
+#[test]
+fn latest_program_wins_among_those_that_pass_as_many_public_examples() {
+    let script = Script::new(
+        3,
+        &[
+            Said(PLAN, STOP),
+            Said(RIGHT, STOP),
+            Said("Input: 5\nOutput: 7\n", STOP),
+            Said(WRONG, STOP),
+            Said("Input: 5\nOutput: 7\n", STOP),
+            Said(RIGHT_TOO, STOP),
+        ],
+        &[&[None, Some("6\n")], &[Some("1\n"), Some("5\n")], &[None]],
+    );
+    let held = held(&script.with_final(FinalChoice::Public));
+    let expected = "def main():\n    print(1 + int(input()))\nmain()\n";
+    assert_eq!(held.program(), Some(expected.to_owned()));
+}
+
+#[test]
+fn single_program_needs_no_public_examples_to_be_the_final_one() {
+    let one = Script::new(1, &[Said(PLAN, STOP), Said(RIGHT, STOP)], &[]);
+    let one = held(&one.with_final(FinalChoice::Public));
+    assert_eq!(one.tests, []);
+    let unchanged = Script::new(
+        3,
+        &[
+            Said(PLAN, STOP),
+            Said(RIGHT, STOP),
+            Said("Input: 5\nOutput: 7\n", STOP),
+            Said(RIGHT, STOP),
+        ],
+        &[&[None, Some("6\n")]],
+    );
+    let unchanged = held(&unchanged.with_final(FinalChoice::Public));
+    assert_eq!(
+        unchanged.tests.len(),
+        1,
+        "what the same program passes is known already"
+    );
+    assert_eq!(unchanged.outcome().stop_reason, StopReason::Unchanged);
+}

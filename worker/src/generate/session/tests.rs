@@ -148,6 +148,8 @@ fn every_session_stops_for_its_reason_with_its_program() {
         ("public_without_cases", StopReason::Passed, &right),
         ("review", StopReason::Passed, &right),
         ("review_without_verdict", StopReason::RoundLimit, &right_too),
+        ("final_public", StopReason::RoundLimit, &right),
+        ("final_public_of_a_review", StopReason::Budget, &right),
     ];
     for (name, reason, program) in expected {
         let held = held(&script(name));

@@ -4,7 +4,7 @@
 
 use roundhouse_proto::{FinishReason, Speaker, StopReason, TestSet, TesterMode};
 
-use super::{Asking, Session, State};
+use super::{Asking, Next, Session, State};
 use crate::generate::cases::{self, Gathered};
 use crate::generate::extraction;
 use crate::generate::report_text;
@@ -54,6 +54,12 @@ impl Session {
         let is_unchanged = self.story.programs.last() == Some(&program);
         self.story.programs.push(program);
         if is_unchanged {
+            if let Some(passed) = round
+                .checked_sub(1)
+                .and_then(|last| self.public_passed.get(&last))
+            {
+                self.public_passed.insert(round, *passed);
+            }
             self.stop(Speaker::Tester, round, StopReason::Unchanged, "");
         } else if round + 1 >= self.task.settings.max_rounds {
             self.stop(Speaker::Tester, round, StopReason::RoundLimit, "");
@@ -149,12 +155,13 @@ impl Session {
         self.story.tester_replies.push(said.to_owned());
         let report = report_text::tell_review(&review);
         self.end_round(round, &report, text, None);
-        if review.opinion == Some(Opinion::Pass) {
-            self.finish(StopReason::Passed);
+        let next = if review.opinion == Some(Opinion::Pass) {
+            Next::Stop(StopReason::Passed)
         } else {
             self.story.reports.push(report);
-            self.turn(Speaker::Coder, round + 1);
-        }
+            Next::Coder(round + 1)
+        };
+        self.after_round(round, next);
     }
 
     fn ask_again(&mut self, speaker: Speaker, round: u32, reply: &str, finish: FinishReason, fault: &str) {
