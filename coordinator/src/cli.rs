@@ -26,6 +26,10 @@ pub enum Command {
     /// Look at, check or fetch problems
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// Look at the prompt templates of sessions, or write them as files
+    #[cfg(feature = "local")]
+    #[command(subcommand)]
+    Prompts(crate::prompts_command::PromptsCommand),
     /// Write the reports of a run again, from its state or from its summary.json
     Report(ReportArgs),
     /// Be a worker (also the `worker` program)
@@ -92,6 +96,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dataset(DatasetCommand::Show(args)) => dataset_command::show(&args),
         Command::Dataset(DatasetCommand::Verify(args)) => crate::verify_command::run(&args),
         Command::Dataset(DatasetCommand::Fetch(args)) => dataset_command::fetch(&args),
+        #[cfg(feature = "local")]
+        Command::Prompts(command) => crate::prompts_command::run(&command),
         Command::Report(args) => crate::report_command::run(&args.run_dir),
         #[cfg(feature = "local")]
         Command::Worker(command) => Ok(roundhouse_worker::cli::run(command)),

@@ -15,6 +15,8 @@ pub mod foreground;
 pub mod local;
 pub mod notices;
 pub mod prepare;
+#[cfg(feature = "local")]
+pub mod prompts_command;
 pub mod report;
 pub mod report_command;
 pub mod rpc;

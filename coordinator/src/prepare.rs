@@ -9,8 +9,8 @@ use bytes::Bytes;
 use roundhouse_core::Stamp;
 use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
 use roundhouse_proto::{
-    Case, Digest, Language, Limits, Problem, ReferenceMaterial, RunId, Sampling, SessionSettings, TestSet,
-    Tier,
+    Case, Digest, Language, Limits, Problem, PromptSet, ReferenceMaterial, RunId, Sampling, SessionSettings,
+    TestSet, Tier,
 };
 use uuid::Uuid;
 
@@ -39,8 +39,10 @@ pub struct Plan<'a> {
     pub source: &'a str,
     /// Those that were chosen.
     pub problems: Vec<&'a Problem>,
-    /// Addresses of the prompt templates.
+    /// Addresses of the prompt templates that are used.
     pub prompts: BTreeMap<String, Digest>,
+    /// Those of them that are not built in.
+    pub prompt_set: PromptSet,
     /// Cores of this host.
     pub cores: u32,
 }
@@ -58,7 +60,12 @@ impl Plan<'_> {
             .iter()
             .map(|problem| self.problem(problem, &mut parts))
             .collect();
-        let spec = self.spec(started, problems);
+        let mut spec = self.spec(started, problems);
+        if !self.prompt_set.templates.is_empty() {
+            let set = self.prompt_set.to_bytes();
+            spec.prompt_set = Some(Digest::of(&set));
+            parts.push(set);
+        }
         let text = serde_json::to_vec(&spec).context("encode the run")?;
         let spec_blob = Digest::of(&text);
         parts.push(Bytes::from(text));
@@ -135,6 +142,7 @@ impl Plan<'_> {
                 final_choice: args.final_choice,
             },
             prompts: self.prompts.clone(),
+            prompt_set: None,
             evaluation: EvaluationSettings {
                 tiers: args.tests.0.clone(),
                 comparator: args.comparator,

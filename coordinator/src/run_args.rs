@@ -27,7 +27,7 @@ pub struct RunArgs {
         value_name = "RUN_DIR",
         conflicts_with_all = [
             "problems", "model", "limit", "ids", "filter", "sequential", "parallel", "staged", "output_dir", "data_dir",
-            "max_rounds", "temperature", "top_p", "max_tokens", "tester", "final_choice", "tests", "comparator",
+            "max_rounds", "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max",
         ]
     )]
@@ -124,6 +124,10 @@ pub struct RunArgs {
         help_heading = "The session"
     )]
     pub final_choice: FinalChoice,
+    /// Templates that replace built-in prompts, as files such as `coder.j2`; `coordinator prompts export DIR` writes
+    /// the built-in ones
+    #[arg(long, value_name = "DIR", help_heading = "The session")]
+    pub prompts: Option<PathBuf>,
     /// Judge programs exactly as the coder wrote them: add no missing import and no call of `main()`
     #[arg(long, help_heading = "The session")]
     pub no_patch: bool,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use roundhouse_core::Event;
-use roundhouse_proto::Language;
+use roundhouse_proto::{Language, PromptSet};
+use roundhouse_worker::generate::prompts;
 use roundhouse_worker::language::Interpreter;
 
 use crate::blobs::Blobs;
@@ -17,6 +18,7 @@ use crate::driver::stamp;
 use crate::exit;
 use crate::foreground::Foreground;
 use crate::prepare::{self, Plan, REFERENCE_MODEL};
+use crate::prompts_command;
 use crate::run_args::RunArgs;
 use crate::run_dir::RunDir;
 use crate::server::State;
@@ -83,6 +85,10 @@ fn load(args: &RunArgs, model: &str) -> anyhow::Result<(Loaded, String)> {
 
 async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let model = model(args)?;
+    let prompt_set = match &args.prompts {
+        Some(dir) => prompts_command::load(dir)?,
+        None => PromptSet::default(),
+    };
     let cores = cores();
     let mut console = Console::new(std::io::stdout(), &text::ZH);
     console.header();
@@ -92,14 +98,14 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     crate::notices::loaded(&loaded, model);
 
     let started = stamp();
-    let prompts = roundhouse_worker::generate::prompts::hashes();
     let plan = Plan {
         args,
         model,
         loaded: &loaded,
         source: &source,
         problems,
-        prompts,
+        prompts: prompts::hashes(&prompt_set.templates),
+        prompt_set,
         cores,
     };
     let elsewhere = args.data_dir.as_deref().map(open_new_state).transpose()?;

@@ -27,4 +27,4 @@ pub use session::{
 };
 pub use verdict::Verdict;
 pub use wire::WireError;
-pub use work::{EvaluateWork, Failure, FailureClass, GenerateWork, Role, Work};
+pub use work::{EvaluateWork, Failure, FailureClass, GenerateWork, PromptSet, Role, Work};

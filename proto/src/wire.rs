@@ -25,6 +25,7 @@ pub use fields::Fields;
 
 use crate::evaluation::EvaluationReport;
 use crate::problem::{ReferenceMaterial, TestSet};
+use crate::work::PromptSet;
 
 /// The generated messages and, with the feature `rpc`, the clients and servers of the services.
 pub mod v1 {
@@ -100,7 +101,7 @@ impl WireError {
     }
 }
 
-/// Version of the encoded forms of [`TestSet`], [`ReferenceMaterial`] and [`EvaluationReport`].
+/// Version of the encoded forms of [`TestSet`], [`ReferenceMaterial`], [`EvaluationReport`] and [`PromptSet`].
 pub const BLOB_VERSION: u64 = 1;
 
 fn encode<M: prost::Message>(message: &M) -> Bytes {
@@ -136,3 +137,4 @@ macro_rules! blob_form {
 blob_form!(TestSet);
 blob_form!(ReferenceMaterial);
 blob_form!(EvaluationReport);
+blob_form!(PromptSet);

@@ -1,5 +1,6 @@
 //! What is handed out, and how it can fail.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -73,6 +74,15 @@ pub struct GenerateWork {
     pub resume: Vec<SessionEvent>,
     /// Reports of round tests that earlier attempts left behind: (round, program, encoded report).
     pub reports: Vec<(u32, Digest, Payload)>,
+    /// Address of the encoded [`PromptSet`]; none where all templates are the built-in ones.
+    pub prompts: Option<Digest>,
+}
+
+/// Templates of prompts that replace built-in ones; a blob of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromptSet {
+    /// Their texts by name, such as `coder`.
+    pub templates: BTreeMap<String, String>,
 }
 
 /// A program to run against a test set.
@@ -100,6 +110,10 @@ pub struct EvaluateWork {
 
 /// What is handed out.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, made when a job is granted and taken apart by whoever does it"
+)]
 pub enum Work {
     /// Hold a session.
     Generate(GenerateWork),

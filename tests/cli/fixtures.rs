@@ -52,4 +52,11 @@ pub(crate) fn make(dir: &Path) {
         b"{\"id\": 1, \"language\": \"cobol\", \"source\": \"\", \"input\": \"\", \"expected\": \"\"}\n",
     );
     fs::create_dir(dir.join("directory")).unwrap();
+    let template = |dir_name: &str, name: &str, text: &[u8]| {
+        fs::create_dir(dir.join(dir_name)).unwrap();
+        write(&format!("{dir_name}/{name}"), text);
+    };
+    template("prompts_unknown", "codr.j2", b"Write the program.\n");
+    template("prompts_broken", "coder.j2", b"Solve it.\n{{ statment }}\n");
+    template("prompts_bytes", "coder.j2", b"\xff");
 }

@@ -220,6 +220,44 @@ fn final_program_is_the_one_that_passes_most_public_examples() {
 }
 
 #[test]
+fn exported_and_changed_prompts_reach_the_sessions_and_their_hashes_are_kept() {
+    let place = Place::new();
+    let exported = place.coordinator(&["prompts", "export", "mine"]);
+    assert_eq!(
+        (exported.code, exported.stdout.as_str()),
+        (Some(0), ""),
+        "{}",
+        exported.stderr
+    );
+    let shown = place.coordinator(&["prompts", "show", "analyst"]);
+    assert_eq!(
+        shown.stdout,
+        fs::read_to_string(place.path().join("mine/analyst.j2")).unwrap()
+    );
+    let names = place.coordinator(&["prompts", "show"]).stdout;
+    assert_eq!(names.lines().count(), entries(&place.path().join("mine")).len());
+
+    let provenance_of = |flags: &[&str]| {
+        let place_of_run = Place::new();
+        let args = [&["run", "--model", "reference", "--limit", "1"], flags].concat();
+        let ran = place_of_run.coordinator(&args);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let run_dir = place_of_run.run_dir();
+        let transcript = fs::read_to_string(run_dir.join("problem_001/transcript.jsonl")).unwrap();
+        let summary = json(&run_dir.join("summary.json"));
+        (summary["summary"]["provenance"]["prompts"].clone(), transcript)
+    };
+    let dir = place.path().join("mine");
+    let (built_in, _) = provenance_of(&[]);
+    assert_eq!(provenance_of(&["--prompts", dir.to_str().unwrap()]).0, built_in);
+    fs::write(dir.join("analyst.j2"), "Plan it in verse.\n").unwrap();
+    let (changed, transcript) = provenance_of(&["--prompts", dir.to_str().unwrap()]);
+    assert!(transcript.contains("\\n\\nPlan it in verse.\""), "{transcript}");
+    assert_ne!(changed["analyst"], built_in["analyst"]);
+    assert_eq!(changed["coder"], built_in["coder"]);
+}
+
+#[test]
 fn only_the_chosen_tiers_are_judged() {
     let place = Place::new();
     let args = [

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use roundhouse_proto::link::{JobGrant, JobResult, WorkerMsg};
 use roundhouse_proto::{
     Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, GenerateWork, JobId, LeaseId, Payload,
-    ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
+    PromptSet, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
 };
 use tokio::sync::mpsc;
 
@@ -15,7 +15,7 @@ use crate::blob_client::BlobClient;
 use crate::evaluate::Cancellation;
 use crate::evaluate::pool::{Evaluation, Pool};
 use crate::generate::prompts::Prompts;
-use crate::generate::{Session, SessionPort, Task, blobs_needed, hold};
+use crate::generate::{Session, SessionError, SessionPort, Task, blobs_needed, hold};
 use crate::link::{Link, Void};
 use crate::llm::reference::Reference;
 
@@ -28,7 +28,7 @@ pub struct Slots {
     pub link: Arc<Link>,
     /// Blobs.
     pub blobs: BlobClient,
-    /// The prompts of sessions.
+    /// The prompts of sessions whose run has none of its own.
     pub prompts: Arc<Prompts>,
     /// Cages; none for a worker that runs no program.
     pub pool: Option<Pool>,
@@ -148,8 +148,12 @@ impl Slots {
                 .find(|(known, _)| *known == digest)
                 .map(|(_, text)| text.clone())
         };
-        let session = Session::resume(task, Arc::clone(&self.prompts), &work.resume, text_of, &reports)
-            .map_err(|error| Failure {
+        let prompts = match work.prompts {
+            Some(digest) => Arc::new(self.replaced_prompts(digest).await?),
+            None => Arc::clone(&self.prompts),
+        };
+        let session =
+            Session::resume(task, prompts, &work.resume, text_of, &reports).map_err(|error| Failure {
                 class: FailureClass::Job,
                 message: format!("resume the session: {error}"),
             })?;
@@ -166,6 +170,12 @@ impl Slots {
             Err(_) if port.is_void => Err(Stopped::Void),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// The built-in prompts with those of a run in their places.
+    async fn replaced_prompts(&self, set: Digest) -> Result<Prompts, Failure> {
+        let set = decode("PromptSet", self.blobs.fetch(set).await?, PromptSet::from_bytes)?;
+        Prompts::new(&set.templates).map_err(|error| SessionError::from(error).into())
     }
 
     async fn evaluate(

@@ -349,6 +349,7 @@ impl Run {
                 settings: self.spec.session.clone(),
                 resume: problem.events.clone(),
                 reports: reports.collect(),
+                prompts: self.spec.prompt_set,
             }));
         }
         let subject = self.job(id)?.subject.as_ref()?;

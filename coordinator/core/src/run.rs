@@ -82,8 +82,11 @@ pub struct RunSpec {
     pub version: String,
     /// How sessions are held.
     pub session: SessionSettings,
-    /// Addresses of the prompt templates, by name.
+    /// Addresses of the prompt templates, by name; of those that are used, wherever they come from.
     pub prompts: BTreeMap<String, Digest>,
+    /// Address of the encoded [`roundhouse_proto::PromptSet`]; none where all templates are the built-in ones.
+    #[serde(default)]
+    pub prompt_set: Option<Digest>,
     /// How final programs are judged.
     pub evaluation: EvaluationSettings,
     /// Whether more than one session is held at a time.

@@ -70,6 +70,7 @@ impl Fixture {
             version: "0.1.0".to_owned(),
             session,
             prompts: [("coder".to_owned(), Digest::of(b"coder"))].into(),
+            prompt_set: None,
             evaluation,
             parallel: true,
             staged: false,

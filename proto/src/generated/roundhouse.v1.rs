@@ -1558,6 +1558,29 @@ pub struct GenerateWork {
     /// Reports of round tests that earlier attempts left behind.
     #[prost(message, repeated, tag = "8")]
     pub reports: ::prost::alloc::vec::Vec<RoundReport>,
+    /// Digest of the encoded PromptSet that replaces built-in templates; none means that all are built in.
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    pub prompts: ::core::option::Option<::prost::bytes::Bytes>,
+}
+/// Templates of prompts in place of built-in ones; stored as a blob.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromptSet {
+    /// Version of this form, 1.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// By rising name.
+    #[prost(message, repeated, tag = "2")]
+    pub templates: ::prost::alloc::vec::Vec<PromptTemplate>,
+}
+/// A template of a prompt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromptTemplate {
+    /// Its name, such as `coder`, at most 256 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its text.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
 }
 /// A report of a round's tests.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

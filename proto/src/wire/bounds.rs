@@ -24,6 +24,8 @@ pub const EVENTS_MAX: usize = 4_096;
 pub const REPORTS_MAX: usize = 1_024;
 /// Patches and notes of an outcome, each.
 pub const NOTES_MAX: usize = 1_024;
+/// Templates of a prompt set.
+pub const TEMPLATES_MAX: usize = 64;
 /// Bytes of one piece of a blob or a file.
 pub const CHUNK_MAX_BYTES: usize = 256 << 10;
 /// Digests of one question for blobs.

@@ -1,10 +1,10 @@
 //! What is handed out to workers, to the wire and back.
 
-use super::bounds::{EVENTS_MAX, REPORTS_MAX};
+use super::bounds::{EVENTS_MAX, REPORTS_MAX, TEMPLATES_MAX};
 use super::fields::number_of;
-use super::{Fields, WireError, v1};
+use super::{BLOB_VERSION, Fields, WireError, v1};
 use crate::digest::{Digest, Payload};
-use crate::work::{EvaluateWork, GenerateWork, Work};
+use crate::work::{EvaluateWork, GenerateWork, PromptSet, Work};
 
 impl From<Work> for v1::Work {
     fn from(work: Work) -> Self {
@@ -41,6 +41,7 @@ impl From<GenerateWork> for v1::GenerateWork {
             settings: Some(work.settings.into()),
             resume: work.resume.into_iter().map(Into::into).collect(),
             reports: work.reports.into_iter().map(Into::into).collect(),
+            prompts: work.prompts.map(Into::into),
         }
     }
 }
@@ -58,7 +59,40 @@ impl TryFrom<v1::GenerateWork> for GenerateWork {
             settings: fields.required("settings", work.settings)?,
             resume: fields.each("resume", work.resume, EVENTS_MAX)?,
             reports: fields.each("reports", work.reports, REPORTS_MAX)?,
+            prompts: fields.optional_digest("prompts", work.prompts.as_ref())?,
         })
+    }
+}
+
+impl From<PromptSet> for v1::PromptSet {
+    fn from(set: PromptSet) -> Self {
+        let template = |(name, text)| v1::PromptTemplate { name, text };
+        Self {
+            version: BLOB_VERSION,
+            templates: set.templates.into_iter().map(template).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::PromptSet> for PromptSet {
+    type Error = WireError;
+    fn try_from(set: v1::PromptSet) -> Result<Self, WireError> {
+        let fields = Fields::of("PromptSet");
+        fields.version(set.version, BLOB_VERSION)?;
+        Ok(Self {
+            templates: fields.map("templates", set.templates, TEMPLATES_MAX)?,
+        })
+    }
+}
+
+impl TryFrom<v1::PromptTemplate> for (String, String) {
+    type Error = WireError;
+    fn try_from(template: v1::PromptTemplate) -> Result<Self, WireError> {
+        let fields = Fields::of("PromptTemplate");
+        Ok((
+            fields.name("name", template.name)?,
+            fields.text("text", template.text)?,
+        ))
     }
 }
 

@@ -61,6 +61,24 @@ impl Prompt {
         }
     }
 
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Team => "with what every role's first message begins: the team, the problem, its limits",
+            Self::Analyst => "asks the analyst for its plan",
+            Self::AnalystAgain => "asks again after an empty plan",
+            Self::Coder => "asks the coder for its first program",
+            Self::CoderRepair => "gives the coder the report on its program's tests",
+            Self::CoderReview => "gives the coder what the tester found (`--tester review`)",
+            Self::CoderAgain => "asks again after an answer without a program",
+            Self::Tester => "asks the tester for cases",
+            Self::TesterNext => "asks the tester for further cases in a later round",
+            Self::TesterAgain => "asks again after an answer without cases",
+            Self::Review => "asks the tester to read the program (`--tester review`)",
+            Self::ReviewNext => "asks the tester to read the changed program in a later round",
+            Self::ReviewAgain => "asks again after an answer without PASS or FAIL",
+        }
+    }
+
     fn source(self) -> &'static str {
         match self {
             Self::Team => include_str!("../../prompts/team.j2"),
@@ -82,13 +100,39 @@ impl Prompt {
 
 /// A template that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("write the prompt `{name}`")]
-pub struct PromptError {
-    /// Name of the template.
-    pub name: String,
-    /// What is wrong with it.
-    #[source]
-    pub source: Box<minijinja::Error>,
+pub enum PromptError {
+    /// No message is made from it.
+    #[error("no prompt is called `{name}`: expected one of {}", names().join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// It is no template, or names a value that no message has.
+    #[error("write the prompt `{name}`")]
+    Template {
+        /// Name of the template.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<minijinja::Error>,
+    },
+    /// A message must not be empty.
+    #[error("the prompt `{name}` comes to an empty text")]
+    Empty {
+        /// Name of the template.
+        name: String,
+    },
+}
+
+/// The names of all templates, in the order in which a session first needs them.
+pub fn names() -> [&'static str; Prompt::ALL.len()] {
+    Prompt::ALL.map(Prompt::name)
+}
+
+/// What the message is for that a template gives.
+pub fn purpose(name: &str) -> Option<&'static str> {
+    let prompt = Prompt::ALL.into_iter().find(|prompt| prompt.name() == name);
+    prompt.map(Prompt::purpose)
 }
 
 /// The built-in templates by name, as they are written.
@@ -99,11 +143,15 @@ pub fn sources() -> BTreeMap<String, &'static str> {
         .collect()
 }
 
-/// The hash of every built-in template by name.
-pub fn hashes() -> BTreeMap<String, Digest> {
+/// The hash of every template by name, those in `overrides` in place of built-in ones.
+pub fn hashes(overrides: &BTreeMap<String, String>) -> BTreeMap<String, Digest> {
     sources()
         .into_iter()
-        .map(|(name, source)| (name, Digest::of(source.as_bytes())))
+        .map(|(name, built_in)| {
+            let source = overrides.get(&name).map_or(built_in, String::as_str);
+            let digest = Digest::of(source.as_bytes());
+            (name, digest)
+        })
         .collect()
 }
 
@@ -117,8 +165,11 @@ impl Prompts {
     /// The built-in set, with the templates in `overrides` (by name) in place of built-in ones.
     ///
     /// # Errors
-    /// When a template is no template, or names a value that no message has.
+    /// When a name is unknown, or a template is none, names a value that no message has, or gives an empty text.
     pub fn new(overrides: &BTreeMap<String, String>) -> Result<Self, PromptError> {
+        if let Some(name) = overrides.keys().find(|name| !names().contains(&name.as_str())) {
+            return Err(PromptError::Unknown { name: name.clone() });
+        }
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_auto_escape_callback(|_| AutoEscape::None);
@@ -145,7 +196,10 @@ impl Prompts {
                     time_limit => value, memory_limit => value, plan => value,
                 };
                 for prompt in Prompt::ALL {
-                    self.fill(prompt, sample.clone())?;
+                    if self.fill(prompt, sample.clone())?.trim().is_empty() {
+                        let name = prompt.name().to_owned();
+                        return Err(PromptError::Empty { name });
+                    }
                 }
             }
         }
@@ -162,7 +216,7 @@ impl Prompts {
 }
 
 fn fault(name: &str, source: minijinja::Error) -> PromptError {
-    PromptError {
+    PromptError::Template {
         name: name.to_owned(),
         source: Box::new(source),
     }
@@ -174,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_template_of_the_set_has_a_hash_and_a_version() {
-        assert_eq!(hashes().len(), Prompt::ALL.len());
+        assert_eq!(hashes(&BTreeMap::new()).len(), Prompt::ALL.len());
         for (name, source) in sources() {
             assert!(source.starts_with("{#- prompt set 1 -#}\n"), "{name}");
         }
@@ -197,11 +251,44 @@ mod tests {
     }
 
     #[test]
-    fn template_with_an_unknown_value_is_refused_by_name() {
-        for broken in ["{{ statment }}", "{% if %}"] {
-            let overrides = BTreeMap::from([("coder".to_owned(), broken.to_owned())]);
-            let error = Prompts::new(&overrides).expect_err("it is broken");
-            assert_eq!(error.to_string(), "write the prompt `coder`");
+    fn template_that_no_message_can_be_made_of_is_refused_by_name() {
+        for (name, text, error) in [
+            ("coder", "{{ statment }}", "write the prompt `coder`"),
+            ("coder", "{% if %}", "write the prompt `coder`"),
+            // Only a session without a plan takes this branch.
+            (
+                "coder",
+                "a{% if not plan %}{{ plann }}{% endif %}",
+                "write the prompt `coder`",
+            ),
+            (
+                "team",
+                "a{% if tester == 'review' %}{{ x }}{% endif %}",
+                "write the prompt `team`",
+            ),
+            ("tester", " \n", "the prompt `tester` comes to an empty text"),
+            (
+                "codr",
+                "a",
+                "no prompt is called `codr`: expected one of team, analyst, analyst_again, coder, coder_repair, \
+                 coder_review, coder_again, tester, tester_next, tester_again, review, review_next, review_again",
+            ),
+        ] {
+            let overrides = BTreeMap::from([(name.to_owned(), text.to_owned())]);
+            let found = Prompts::new(&overrides).expect_err("it is broken");
+            assert_eq!(found.to_string(), error, "{text}");
         }
+    }
+
+    #[test]
+    fn replaced_template_is_used_and_hashed_and_the_others_stay() {
+        let overrides = BTreeMap::from([("analyst".to_owned(), "Plan in {{ language }}.\n".to_owned())]);
+        let prompts = Prompts::new(&overrides).expect("it is a template");
+        let text = prompts.fill(Prompt::Analyst, context! { language => "Python 3" });
+        assert_eq!(text.expect("fills in"), "Plan in Python 3.");
+        let mut expected = hashes(&BTreeMap::new());
+        expected.insert("analyst".to_owned(), Digest::of(b"Plan in {{ language }}.\n"));
+        assert_eq!(hashes(&overrides), expected);
+        assert!(names().iter().all(|name| purpose(name).is_some()));
     }
 }

@@ -285,6 +285,7 @@ pub(crate) fn session_work(spec: &RunSpec, problem: u32) -> GenerateWork {
         settings: spec.session.clone(),
         resume: Vec::new(),
         reports: Vec::new(),
+        prompts: spec.prompt_set,
     }
 }
 

@@ -91,6 +91,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
             final_choice: FinalChoice::Last,
         },
         prompts: BTreeMap::new(),
+        prompt_set: Some(Digest::of(b"prompts")),
         evaluation: EvaluationSettings {
             tiers: Tier::ALL.to_vec(),
             comparator: Comparator::CodeContests,

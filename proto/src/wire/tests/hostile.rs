@@ -7,7 +7,7 @@ use prost::Message;
 use super::samples;
 use crate::link::{CoordMsg, WorkerMsg};
 use crate::wire::v1;
-use crate::{EvaluationReport, Problem, ReferenceMaterial, TestSet};
+use crate::{EvaluationReport, Problem, PromptSet, ReferenceMaterial, TestSet};
 
 /// Reads `bytes` as everything that arrives from outside; what it comes to does not matter here.
 fn read_as_everything(bytes: &Bytes) {
@@ -17,6 +17,7 @@ fn read_as_everything(bytes: &Bytes) {
     let _ = TestSet::from_bytes(bytes.clone());
     let _ = ReferenceMaterial::from_bytes(bytes.clone());
     let _ = EvaluationReport::from_bytes(bytes.clone());
+    let _ = PromptSet::from_bytes(bytes.clone());
 }
 
 fn encoded_samples() -> Vec<Vec<u8>> {
@@ -26,6 +27,7 @@ fn encoded_samples() -> Vec<Vec<u8>> {
         samples::test_set().to_bytes().to_vec(),
         samples::reference().to_bytes().to_vec(),
         samples::report().to_bytes().to_vec(),
+        samples::prompt_set().to_bytes().to_vec(),
         v1::Problem::from(samples::problem()).encode_to_vec(),
     ];
     let messages = worker

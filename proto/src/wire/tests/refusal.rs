@@ -11,7 +11,7 @@ use crate::wire::{
 };
 use crate::{
     CaseResult, Clip, Comparator, EvaluateWork, EvaluationReport, Failure, FinalChoice, GenerateWork,
-    GenerationOutcome, JobId, LeaseId, Limits, Payload, Problem, ReferenceMaterial, SessionEvent,
+    GenerationOutcome, JobId, LeaseId, Limits, Payload, Problem, PromptSet, ReferenceMaterial, SessionEvent,
     SessionSettings, TestSet, Work,
 };
 
@@ -235,6 +235,31 @@ fn unreadable_session_events_are_refused_by_name() {
 }
 
 #[test]
+fn unreadable_prompt_set_is_refused_by_name() {
+    let template = |name: &str| v1::PromptTemplate {
+        name: name.to_owned(),
+        text: String::new(),
+    };
+    let nameless = v1::PromptTemplate {
+        name: long(NAME_MAX_BYTES),
+        text: String::new(),
+    };
+    let endless = v1::PromptTemplate {
+        name: String::new(),
+        text: long(TEXT_MAX_BYTES),
+    };
+    refused!(samples::prompt_set(), PromptSet, v1::PromptSet:
+        version = 2 => "field `version` of {}: expected 1, got 2",
+        templates = vec![template("a"), template("a")]
+            => "field `templates[1]` of {}: expected each key once, got one again",
+        templates = vec![template("a"); 65] => "field `templates` of {}: expected at most 64 entries, got 65",
+        templates = vec![nameless] => "field `templates[0].name` of {}: expected at most 256 bytes, got 257",
+        templates = vec![endless]
+            => "field `templates[0].text` of {}: expected at most 8388608 bytes, got 8388609",
+    );
+}
+
+#[test]
 fn unreadable_work_is_refused_by_name() {
     refused!(samples::works().remove(0), Work, v1::Work:
         kind = None => "field `kind` of {}: expected a value, got none",
@@ -244,6 +269,7 @@ fn unreadable_work_is_refused_by_name() {
         statement = Bytes::new() => "field `statement` of {}: expected 32 bytes, got 0",
         public_cases = Some(short()) => "field `public_cases` of {}: expected 32 bytes, got 3",
         reference = Some(Bytes::new()) => "field `reference` of {}: expected 32 bytes, got 0",
+        prompts = Some(short()) => "field `prompts` of {}: expected 32 bytes, got 3",
         settings = None => "field `settings` of {}: expected a value, got none",
         resume = vec![v1::SessionEvent { event: None }]
             => "field `resume[0].event` of {}: expected a value, got none",

@@ -10,7 +10,7 @@ use crate::work::Priority;
 use crate::{
     Case, CaseResult, Clip, Comparator, Digest, EvaluateWork, EvaluationReport, Failure, FailureClass,
     FinalChoice, FinishReason, GenerateWork, GenerationOutcome, Isolation, JobId, JobKind, Language, LeaseId,
-    Limits, Payload, Problem, Program, ReferenceMaterial, Role, RunId, Sampling, SessionEvent,
+    Limits, Payload, Problem, Program, PromptSet, ReferenceMaterial, Role, RunId, Sampling, SessionEvent,
     SessionSettings, Speaker, StopReason, TestSet, TesterMode, Tier, Usage, Verdict, Work, WorkerId,
 };
 
@@ -252,6 +252,14 @@ pub(super) fn generate() -> GenerateWork {
         settings: settings(),
         resume: events(),
         reports: vec![(1, Digest::of(b"program"), blob("report"))],
+        prompts: Some(Digest::of(b"prompts")),
+    }
+}
+
+pub(super) fn prompt_set() -> PromptSet {
+    let template = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
+    PromptSet {
+        templates: [("coder", "{{ plan }}"), ("tester", "")].map(template).into(),
     }
 }
 
@@ -283,6 +291,7 @@ pub(super) fn works() -> Vec<Work> {
         },
         resume: vec![],
         reports: vec![],
+        prompts: None,
         ..generate()
     };
     let float = Float { abs: 1e-6, rel: 0.0 };

@@ -8,7 +8,7 @@ use prost::Message;
 use super::samples;
 use crate::link::{CoordMsg, WorkerMsg};
 use crate::wire::{REASON_MAX_BYTES, WIRE_INLINE_MAX, WireError, v1};
-use crate::{EvaluationReport, Payload, Problem, ReferenceMaterial, TestSet};
+use crate::{EvaluationReport, Payload, Problem, PromptSet, ReferenceMaterial, TestSet};
 
 fn assert_survives<D, W>(value: &D)
 where
@@ -57,6 +57,7 @@ fn problem_and_blob_forms_survive_with_and_without_unknown_fields() {
     assert_survives::<TestSet, v1::TestSet>(&samples::test_set());
     assert_survives::<ReferenceMaterial, v1::ReferenceMaterial>(&samples::reference());
     assert_survives::<EvaluationReport, v1::EvaluationReport>(&samples::report());
+    assert_survives::<PromptSet, v1::PromptSet>(&samples::prompt_set());
 }
 
 #[test]
@@ -66,6 +67,9 @@ fn blob_forms_read_back_from_their_own_bytes() {
     }
     for material in [samples::reference(), ReferenceMaterial::default()] {
         assert_eq!(ReferenceMaterial::from_bytes(material.to_bytes()), Ok(material));
+    }
+    for set in [samples::prompt_set(), PromptSet::default()] {
+        assert_eq!(PromptSet::from_bytes(set.to_bytes()), Ok(set));
     }
     let report = samples::report();
     assert_eq!(EvaluationReport::from_bytes(report.to_bytes()), Ok(report));
