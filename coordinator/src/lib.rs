@@ -15,6 +15,7 @@ pub mod foreground;
 pub mod local;
 pub mod notices;
 pub mod prepare;
+pub mod preset;
 #[cfg(feature = "local")]
 pub mod prompts_command;
 pub mod report;

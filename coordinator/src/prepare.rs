@@ -9,13 +9,14 @@ use bytes::Bytes;
 use roundhouse_core::Stamp;
 use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
 use roundhouse_proto::{
-    Case, Digest, Language, Limits, Problem, PromptSet, ReferenceMaterial, RunId, Sampling, SessionSettings,
-    TestSet, Tier,
+    Case, Digest, Language, Limits, Problem, PromptSet, ReferenceMaterial, RunId, SessionSettings, TestSet,
+    Tier,
 };
 use uuid::Uuid;
 
 use crate::blobs::Blobs;
 use crate::dataset::Loaded;
+use crate::preset::SessionChoices;
 use crate::run_args::RunArgs;
 
 /// Name of the offline model.
@@ -121,6 +122,7 @@ impl Plan<'_> {
 
     fn spec(&self, started: Stamp, problems: Vec<ProblemSpec>) -> RunSpec {
         let args = self.args;
+        let choices = SessionChoices::of(args);
         RunSpec {
             run: RunId(Uuid::new_v4()),
             started,
@@ -128,13 +130,9 @@ impl Plan<'_> {
             session: SessionSettings {
                 method: METHOD.to_owned(),
                 model: self.model.to_owned(),
-                sampling: Sampling {
-                    temperature: args.temperature,
-                    top_p: args.top_p,
-                    max_tokens: args.max_tokens,
-                },
-                max_rounds: args.max_rounds,
-                tester: args.tester,
+                sampling: choices.sampling,
+                max_rounds: choices.max_rounds,
+                tester: choices.tester,
                 language: Language::Python3,
                 patch: !args.no_patch,
                 comparator: args.comparator,

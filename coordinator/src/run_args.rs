@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use roundhouse_proto::{Comparator, FinalChoice, Sampling, TesterMode, Tier};
+use roundhouse_proto::{Comparator, FinalChoice, TesterMode, Tier};
+
+use crate::preset::Preset;
 
 /// Judge a model on a problem set: generate, evaluate, report
 #[derive(Clone, Debug, Args)]
@@ -27,7 +29,7 @@ pub struct RunArgs {
         value_name = "RUN_DIR",
         conflicts_with_all = [
             "problems", "model", "limit", "ids", "filter", "sequential", "parallel", "staged", "output_dir", "data_dir",
-            "max_rounds", "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
+            "preset", "max_rounds", "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max",
         ]
     )]
@@ -95,27 +97,30 @@ pub struct RunArgs {
     )]
     pub data_dir: Option<PathBuf>,
 
-    /// Most programs the coder writes for one problem
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "The session")]
-    pub max_rounds: u32,
-    /// Sampling temperature, 0 to 2
-    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, value_parser = in_range(0.0, 2.0), help_heading = "The session")]
-    pub temperature: f64,
-    /// Share of the likeliest tokens considered, above 0, at most 1
-    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p, value_parser = in_range(f64::MIN_POSITIVE, 1.0), help_heading = "The session")]
-    pub top_p: f64,
-    /// Most tokens of one answer
-    #[arg(long, value_name = "N", default_value_t = Sampling::default().max_tokens, value_parser = clap::value_parser!(u32).range(1..), help_heading = "The session")]
-    pub max_tokens: u32,
+    /// Settings of a known experiment, where no flag says otherwise: `paper` has 4 rounds and `--tester review`;
+    /// `seed` has 2 rounds, `--tester cases`, temperature 0.3 and 1400 tokens
+    #[arg(long, value_name = "paper|seed", help_heading = "The session")]
+    pub preset: Option<Preset>,
+    /// Most programs the coder writes for one problem [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "The session")]
+    pub max_rounds: Option<u32>,
+    /// Sampling temperature, 0 to 2 [default: 0]
+    #[arg(long, value_name = "T", value_parser = in_range(0.0, 2.0), help_heading = "The session")]
+    pub temperature: Option<f64>,
+    /// Share of the likeliest tokens considered, above 0, at most 1 [default: 0.95]
+    #[arg(long, value_name = "P", value_parser = in_range(f64::MIN_POSITIVE, 1.0), help_heading = "The session")]
+    pub top_p: Option<f64>,
+    /// Most tokens of one answer [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "The session")]
+    pub max_tokens: Option<u32>,
     /// What a round is tested with: `cases` the tester writes, the problem's `public` examples, both, or a `review`
-    /// in which the tester reads the program and nothing is run
+    /// in which the tester reads the program and nothing is run [default: cases]
     #[arg(
         long,
         value_name = "cases|public|public+cases|review",
-        default_value = "cases",
         help_heading = "The session"
     )]
-    pub tester: TesterMode,
+    pub tester: Option<TesterMode>,
     /// Which program is judged: the `last` one, or the latest of those that pass most `public` examples
     #[arg(
         long = "final",
