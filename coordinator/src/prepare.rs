@@ -17,7 +17,8 @@ use uuid::Uuid;
 use crate::blobs::Blobs;
 use crate::dataset::Loaded;
 use crate::preset::SessionChoices;
-use crate::run_args::RunArgs;
+use crate::run_args::{ProblemNames, RunArgs};
+use crate::run_dir::name::safe_names;
 
 /// Name of the offline model.
 pub const REFERENCE_MODEL: &str = "reference";
@@ -56,10 +57,14 @@ impl Plan<'_> {
     /// A blob cannot be stored.
     pub fn store(&self, data_dir: &Path, blobs: &Blobs, started: Stamp) -> anyhow::Result<(RunSpec, Digest)> {
         let mut parts = Vec::new();
+        let names = self.source_names();
         let problems = self
             .problems
             .iter()
-            .map(|problem| self.problem(problem, &mut parts))
+            .map(|problem| {
+                let name = names.get(&problem.position).cloned();
+                self.problem(problem, name.unwrap_or_else(|| problem.name()), &mut parts)
+            })
             .collect();
         let mut spec = self.spec(started, problems);
         if !self.prompt_set.templates.is_empty() {
@@ -77,7 +82,23 @@ impl Plan<'_> {
         Ok((spec, spec_blob))
     }
 
-    fn problem(&self, problem: &Problem, parts: &mut Vec<Bytes>) -> ProblemSpec {
+    /// The names of all problems of the data set by position, if they are named after its ids: whatever was chosen,
+    /// a problem has the same name.
+    fn source_names(&self) -> BTreeMap<u32, String> {
+        match self.args.problem_names {
+            ProblemNames::Position => BTreeMap::new(),
+            ProblemNames::Source => {
+                let rows = self.loaded.problems.iter();
+                let rows: Vec<(u32, &str)> = rows
+                    .map(|problem| (problem.position, problem.source_id.as_str()))
+                    .collect();
+                let names = safe_names(&rows);
+                rows.iter().map(|(position, _)| *position).zip(names).collect()
+            }
+        }
+    }
+
+    fn problem(&self, problem: &Problem, name: String, parts: &mut Vec<Bytes>) -> ProblemSpec {
         let mut part = |bytes: Bytes| {
             let digest = Digest::of(&bytes);
             parts.push(bytes);
@@ -108,7 +129,7 @@ impl Plan<'_> {
         let is_reference = self.model == REFERENCE_MODEL;
         ProblemSpec {
             position: problem.position,
-            name: problem.name(),
+            name,
             source_id: problem.source_id.clone(),
             statement: part(Bytes::copy_from_slice(problem.statement.as_bytes())),
             tests: (!judged.is_empty()).then(|| part(TestSet { cases: judged }.to_bytes())),

@@ -1,6 +1,7 @@
 //! The flags of `coordinator run`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use roundhouse_proto::{Comparator, FinalChoice, TesterMode, Tier};
@@ -28,7 +29,7 @@ pub struct RunArgs {
         long,
         value_name = "RUN_DIR",
         conflicts_with_all = [
-            "problems", "model", "limit", "ids", "filter", "sequential", "parallel", "staged", "output_dir", "data_dir",
+            "problems", "model", "limit", "ids", "filter", "sequential", "parallel", "staged", "output_dir", "problem_names", "data_dir",
             "preset", "max_rounds", "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max",
         ]
@@ -88,6 +89,15 @@ pub struct RunArgs {
         help_heading = "Where files go"
     )]
     pub output_dir: PathBuf,
+    /// After what the directories of problems are named: their `position` in the file (`problem_007`), or their id in
+    /// the `source`, made safe
+    #[arg(
+        long,
+        value_name = "position|source",
+        default_value = "position",
+        help_heading = "Where files go"
+    )]
+    pub problem_names: ProblemNames,
     /// Where the state of the run is kept [default: RUN_DIR/.state]
     #[arg(
         long,
@@ -175,6 +185,31 @@ pub struct RunArgs {
     /// Exit with 100 if Pass@1, in percent, is below this
     #[arg(long, value_name = "PERCENT", value_parser = in_range(0.0, 100.0), help_heading = "When things go wrong")]
     pub fail_under: Option<f64>,
+}
+
+/// After what the directories of problems are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemNames {
+    /// Their position in the data set.
+    Position,
+    /// Their id in the data set.
+    Source,
+}
+
+/// A text that names no way to name problems.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("problems cannot be named after `{0}`: expected `position` or `source`")]
+pub struct UnknownProblemNames(pub String);
+
+impl FromStr for ProblemNames {
+    type Err = UnknownProblemNames;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "position" => Ok(Self::Position),
+            "source" => Ok(Self::Source),
+            _ => Err(UnknownProblemNames(text.to_owned())),
+        }
+    }
 }
 
 /// Tiers of tests, in the order public, private, generated, each at most once.

@@ -130,6 +130,8 @@ fn help_of_run_names_every_flag_with_its_default() {
         "--preset <paper|seed>",
         "--final <last|public>",
         "[default: last]",
+        "--problem-names <position|source>",
+        "[default: position]",
         "--tests <TIERS>",
         "[default: all]",
         "--comparator <RULE>",

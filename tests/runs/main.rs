@@ -150,6 +150,36 @@ fn chosen_problems_keep_their_numbers() {
 }
 
 #[test]
+fn directories_named_after_the_source_are_safe_and_the_reports_follow_them() {
+    let place = Place::new();
+    let flags = ["--ids", "2,10", "--problem-names", "source"];
+    let ran = place.coordinator(&[&["run", "--model", "reference"], &flags[..]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let run_dir = place.run_dir();
+    let directories: Vec<String> = entries(&run_dir)
+        .into_iter()
+        .filter(|name| !name.starts_with('.') && run_dir.join(name).is_dir())
+        .collect();
+    assert_eq!(directories, ["Locker_Codes_1_3", "Who_s_Next"]);
+    assert!(
+        ran.stdout.contains("[1/2] 开始处理: Who_s_Next\n"),
+        "{}",
+        ran.stdout
+    );
+    let summary = json(&run_dir.join("summary.json"));
+    let result = &summary["results"][0];
+    assert_eq!(result["instance_id"], "Who_s_Next");
+    assert_eq!(result["source_id"], "Who's Next?");
+    assert!(result["problem_dir"].as_str().unwrap().ends_with("/Who_s_Next"));
+    let file = run_dir.join("Locker_Codes_1_3/final_solution.py");
+    let before = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let rebuilt = place.coordinator(&["report", run_dir.to_str().unwrap()]);
+    assert_eq!(rebuilt.code, Some(0), "{}", rebuilt.stderr);
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
 fn one_round_runs_no_test_and_the_deliberately_wrong_program_fails() {
     let place = Place::new();
     let ran = place.coordinator(&["run", "--model", "reference", "--limit", "1", "--max-rounds", "1"]);
