@@ -18,7 +18,7 @@ pub enum Speaker {
     Analyst,
     /// Writes the program.
     Coder,
-    /// Writes cases.
+    /// Writes cases, or judges the program by reading it.
     Tester,
 }
 
@@ -296,7 +296,8 @@ pub enum SessionEvent {
         /// How long the call took, in milliseconds.
         duration_ms: u64,
     },
-    /// A program is to be run against the round's cases.
+    /// A program is to be run against the round's cases; after the round's end, against the public examples only, for
+    /// the choice of the final program.
     TestRequest {
         /// In which round, from 0.
         round: u32,
@@ -317,7 +318,7 @@ pub enum SessionEvent {
         report: Payload,
         /// The tester's answer as it is; empty when nobody was asked.
         tests_raw: Payload,
-        /// The cases that were taken from it, as text; none when no test ran.
+        /// The cases that the coder is told of, as text; none when no test ran.
         tests_used: Option<Payload>,
     },
     /// The session is over.

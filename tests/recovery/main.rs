@@ -30,15 +30,24 @@ fn came_to(run_dir: &Path) -> Vec<(String, String, Vec<String>, serde_json::Valu
 }
 
 fn undisturbed() -> Vec<(String, String, Vec<String>, serde_json::Value)> {
+    undisturbed_with(&[])
+}
+
+fn undisturbed_with(flags: &[&str]) -> Vec<(String, String, Vec<String>, serde_json::Value)> {
     let place = Place::new();
-    let ran = place.coordinator(&["run", "--model", "reference"]);
+    let ran = place.coordinator(&[&["run", "--model", "reference"], flags].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     came_to(&place.run_dir())
 }
 
 fn start(place: &Place) -> Child {
+    start_with(place, &[])
+}
+
+fn start_with(place: &Place, flags: &[&str]) -> Child {
     let mut command = place.command(&coordinator());
     command.args(["run", "--model", "reference", "--workers", "2"]);
+    command.args(flags);
     command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -145,6 +154,41 @@ fn run_whose_parent_was_killed_at_any_moment_goes_on_to_the_same_end() {
                 file.display()
             );
         }
+    }
+}
+
+#[test]
+fn run_with_every_choice_of_a_session_goes_on_to_the_same_end() {
+    let prompts = Place::new();
+    fs::write(prompts.path().join("analyst.j2"), "Plan it in verse.\n").unwrap();
+    let dir = prompts.path().to_str().unwrap();
+    for tester in ["review", "public+cases"] {
+        let flags = [
+            "--limit",
+            "8",
+            "--preset",
+            "paper",
+            "--tester",
+            tester,
+            "--final",
+            "public",
+            "--prompts",
+            dir,
+        ];
+        let expected = undisturbed_with(&flags);
+        let place = Place::new();
+        let mut parent = start_with(&place, &flags);
+        let run_dir = run_dir(&place);
+        wait_until("some rounds have ended", || rounds(&run_dir).len() >= 5);
+        let all = tree(parent.id());
+        kill_9(parent.id());
+        parent.wait().unwrap();
+        wait_until("every process of the run is gone", || {
+            all.iter().all(|pid| !is_alive(*pid))
+        });
+        resume(&place, &run_dir);
+        assert_eq!(came_to(&run_dir), expected, "{tester}");
+        calls_are_unique(&run_dir);
     }
 }
 

@@ -8,6 +8,9 @@
 //!                                                        │
 //!                     (a stop in any state) ──► finished ◄┘ passed
 //! ```
+//! What a tester's turn and the tests are depends on [`TesterMode`]. Where the public examples choose the final
+//! program, they are the first cases of every test; a round that ends without a test is followed by one of its own.
+//!
 //! Invariants: an event is given out before the step that follows from it; every round that has a program ends in
 //! exactly one `RoundEnd`; a turn is asked at most twice.
 
