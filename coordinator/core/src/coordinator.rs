@@ -22,6 +22,7 @@ use crate::pipeline::Run;
 use crate::queue::Queue;
 use crate::record::{Stored, Write};
 use crate::run::RunSpec;
+use crate::summary::RunSummary;
 
 /// Times of the coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,7 @@ impl Coordinator {
     }
 
     /// What a run has come to so far.
-    pub fn summary(&self, run: RunId) -> Option<crate::summary::RunSummary> {
+    pub fn summary(&self, run: RunId) -> Option<RunSummary> {
         self.runs.get(&run).map(Run::summary)
     }
 
