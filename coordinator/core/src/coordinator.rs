@@ -128,7 +128,7 @@ impl Coordinator {
                 run.count_open();
                 run.generation_over_told = run.record.finished.is_some();
             }
-            coordinator.queue_open_jobs(run);
+            coordinator.sort_jobs(run);
             coordinator.after_settling(run, now, outbox);
         }
         coordinator

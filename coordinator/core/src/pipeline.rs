@@ -243,6 +243,16 @@ impl Run {
                 .is_some_and(|(_, problem)| is_over(problem))
     }
 
+    /// Whether a job that waits is not to be handed out as things stand: tests that are for nobody, and the
+    /// evaluations of a staged run whose sessions have not all ended.
+    pub(crate) fn holds_back(&self, id: &JobId) -> bool {
+        match id.kind {
+            JobKind::Generate => false,
+            JobKind::RoundTests { .. } => self.is_for_nobody(id),
+            JobKind::Evaluate => self.spec.staged && !self.generation_is_over(),
+        }
+    }
+
     /// The final evaluation that a settled session asks for; none if there is no program or no case.
     pub(crate) fn evaluation_of(&self, position: u32) -> Option<Job> {
         let (spec, problem) = self.problem(position)?;

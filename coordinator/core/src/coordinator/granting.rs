@@ -4,6 +4,7 @@
 //! possible, and is sent once that is durable.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roundhouse_proto::link::{CoordMsg, JobGrant};
 use roundhouse_proto::work::Priority;
@@ -19,29 +20,40 @@ use crate::queue::role_of;
 use crate::record::Write;
 
 impl Coordinator {
-    pub(super) fn queue_open_jobs(&mut self, id: RunId) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let holds_evaluation = run.spec.staged && !run.generation_is_over();
-        let mut ready = Vec::new();
-        for problem in &mut run.problems {
-            let session_is_over = problem.generate.is_settled();
-            let jobs = std::iter::once(&mut problem.generate)
-                .chain(problem.tests.values_mut())
-                .chain(&mut problem.evaluate);
-            for job in jobs {
-                let waits = match job.id.kind {
-                    JobKind::Generate => false,
-                    JobKind::RoundTests { .. } => session_is_over,
-                    JobKind::Evaluate => holds_evaluation,
-                };
-                if job.state == JobState::Held && !waits {
-                    job.state = JobState::Ready;
-                    ready.push(job.id);
-                }
-            }
+    /// Sorts the waiting jobs of a whole run.
+    pub(super) fn sort_jobs(&mut self, id: RunId) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let spec = Arc::clone(&run.spec);
+        for problem in &spec.problems {
+            self.sort_jobs_of(id, problem.position);
         }
-        for job in ready {
-            self.queue.push(run.order, job);
+    }
+
+    /// The one way in which a job becomes ready. Waiting jobs of a problem go into the queue, and out of it if they
+    /// are to be held by now.
+    pub(super) fn sort_jobs_of(&mut self, id: RunId, position: u32) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let order = run.order;
+        let Some((_, problem)) = run.problem(position) else {
+            return;
+        };
+        let jobs: Vec<JobId> = problem.jobs().map(|job| job.id).collect();
+        for id in jobs {
+            let is_held_back = run.holds_back(&id);
+            let Some(job) = run.job_mut(&id) else { continue };
+            match (&job.state, is_held_back) {
+                (JobState::Held, false) => {
+                    job.state = JobState::Ready;
+                    self.queue.push(order, id);
+                }
+                (JobState::Ready, true) => {
+                    job.state = JobState::Held;
+                    self.queue.remove(order, id);
+                }
+                (JobState::Held, true)
+                | (JobState::Ready, false)
+                | (JobState::Leased { .. } | JobState::Settled(_), _) => {}
+            }
         }
     }
 

@@ -65,7 +65,7 @@ impl Coordinator {
         let Some(run) = self.runs.get_mut(&id.run) else {
             return;
         };
-        let (order, at_ms, place) = (run.order, run.clock_ms(now), run.place(id.problem));
+        let (at_ms, place) = (run.clock_ms(now), run.place(id.problem));
         let attempts_max = run.spec.attempts_max;
         let is_for_nobody = run.is_for_nobody(&id);
         let Some(job) = run.job_mut(&id) else { return };
@@ -73,7 +73,7 @@ impl Coordinator {
             job.add_busy(now.monotonic_ms);
         }
         job.at_ms = at_ms;
-        job.state = JobState::Ready;
+        job.state = JobState::Held;
         let reason = match attempt {
             Attempt::Failed(reason) => {
                 job.failed_attempts += 1;
@@ -90,9 +90,7 @@ impl Coordinator {
             return;
         }
         outbox.write(Write::Job(job.record()));
-        if is_for_nobody {
-            job.state = JobState::Held;
-        } else {
+        if !is_for_nobody {
             let (job, reason) = (id.to_string(), (*reason).to_owned());
             outbox.tell(
                 id.run,
@@ -102,8 +100,8 @@ impl Coordinator {
                     reason,
                 },
             );
-            self.queue.push(order, id);
         }
+        self.sort_jobs_of(id.run, id.problem);
         self.tell_when_drained(id.run, outbox);
     }
 

@@ -37,7 +37,7 @@ impl Coordinator {
             outbox.write_files(files);
         }
         self.runs.insert(id, run);
-        self.queue_open_jobs(id);
+        self.sort_jobs(id);
         self.after_settling(id, now, outbox);
     }
 
@@ -52,7 +52,7 @@ impl Coordinator {
         }
         run.generation_over_told = run.generation_is_over();
         outbox.write(Write::Run(run.record.clone()));
-        self.queue_open_jobs(id);
+        self.sort_jobs(id);
         self.after_settling(id, now, outbox);
     }
 

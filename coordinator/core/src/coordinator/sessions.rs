@@ -10,7 +10,7 @@ use roundhouse_proto::{JobId, JobKind, LeaseId, SessionEvent};
 use super::Coordinator;
 use crate::clock::Now;
 use crate::event::LinkId;
-use crate::job::{Job, JobState};
+use crate::job::Job;
 use crate::outbox::{Command, Outbox};
 use crate::record::{JobOutcome, PendingFile, SessionRecord, Subject, Write};
 
@@ -104,17 +104,15 @@ impl Coordinator {
         let Some(run) = self.runs.get_mut(&id.run) else {
             return;
         };
-        let order = run.order;
         let Some(problem) = run.problem_mut(id.problem) else {
             return;
         };
         problem.tests.entry((round, program)).or_insert_with(|| {
-            let mut job = Job::new(id, Some(subject));
-            job.state = JobState::Ready;
+            let job = Job::new(id, Some(subject));
             outbox.write(Write::Job(job.record()));
-            self.queue.push(order, id);
             job
         });
+        self.sort_jobs_of(id.run, id.problem);
         self.send_test_report(id, outbox);
     }
 

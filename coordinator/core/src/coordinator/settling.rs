@@ -11,7 +11,7 @@ use super::Coordinator;
 use super::leases::Attempt;
 use crate::clock::Now;
 use crate::event::LinkId;
-use crate::job::{Job, JobState};
+use crate::job::Job;
 use crate::outbox::{Outbox, Progress};
 use crate::pipeline::Mode;
 use crate::record::{JobOutcome, PendingFile, Write};
@@ -136,23 +136,14 @@ impl Coordinator {
         }) {
             outbox.write_files(files);
         }
-        // Tests of its rounds that still wait are for nobody.
-        let order = run.order;
-        let tests = run
-            .problem_mut(id.problem)
-            .into_iter()
-            .flat_map(|problem| problem.tests.values_mut());
-        for job in tests.filter(|job| job.state == JobState::Ready) {
-            job.state = JobState::Held;
-            self.queue.remove(order, job.id);
-        }
         if let Some(job) = run.evaluation_of(id.problem) {
             outbox.write(Write::Job(job.record()));
             if let Some(problem) = run.problem_mut(id.problem) {
                 problem.evaluate = Some(job);
             }
-            self.queue_open_jobs(id.run);
         }
+        // Besides, tests of its rounds that still wait are for nobody.
+        self.sort_jobs_of(id.run, id.problem);
     }
 
     /// What follows once something is settled: the end of generation, the end of the run.
@@ -166,7 +157,7 @@ impl Coordinator {
                     generation_ms: run.generation_ms(),
                 },
             );
-            self.queue_open_jobs(id);
+            self.sort_jobs(id);
         }
         let Some(run) = self.runs.get_mut(&id) else { return };
         if run.is_settled() && run.record.finished.is_none() {

@@ -2,7 +2,7 @@
 
 use roundhouse_core::record::Write;
 use roundhouse_core::summary::RunStatus;
-use roundhouse_core::{Command, Event, Progress};
+use roundhouse_core::{Command, Event, LinkId, Progress};
 use roundhouse_proto::link::CoordMsg;
 use roundhouse_proto::{FailureClass, Role, SessionEvent};
 
@@ -87,6 +87,58 @@ fn retry_of_a_staged_run_holds_evaluations_until_the_sessions_opened_again_have_
         "nobody was told that the sessions are over"
     );
     assert_eq!(granted(&outbox), ["evaluate:003"]);
+}
+
+/// A staged run whose first session gave a program, whose second failed and is open again. The evaluation of the
+/// first was ready meanwhile: worker 1 has it if it has a slot for it.
+fn staged_run_opened_again(evaluation: u32) -> (std::sync::Arc<roundhouse_core::run::RunSpec>, Bench) {
+    let spec = spec(2, |spec| spec.staged = true);
+    let mut bench = Bench::serving(&spec, 2, evaluation);
+    bench.finish(1, lease(1), 1);
+    let refused = failed(FailureClass::Model, "the model is gone");
+    bench.on(result(1, generate(2), lease(2), refused));
+    bench.expect(
+        Event::RetryRequested { run: run() },
+        &[
+            Write::Job(back(session_job(2), 1, 0)),
+            Write::Run(served_record(&spec, 2, evaluation)),
+        ],
+        &[],
+    );
+    (spec, bench)
+}
+
+#[test]
+fn retry_of_a_staged_run_holds_back_evaluations_that_were_ready_until_generation_is_over_again() {
+    let (spec, mut bench) = staged_run_opened_again(0);
+    bench.on(joined(2, hello(2, 0, 1)));
+    bench.on(inventory(2, &[]));
+    bench.expect_nothing(credit(2, Role::Eval, 1));
+    bench.on(credit(1, Role::Gen, 1));
+    let finished = SessionEvent::Finished(without_program());
+    let outbox = bench.on(session(1, generate(2), lease(3), 1, finished));
+    let granted = jobs(2, vec![final_grant(&spec, 1, lease(4), 1)]);
+    assert_eq!(outbox.commands.last(), Some(&granted));
+}
+
+#[test]
+fn evaluation_given_back_while_a_staged_run_generates_again_is_held_back() {
+    let (spec, mut bench) = staged_run_opened_again(1);
+    bench.on(credit(1, Role::Eval, 1));
+    bench.expect(
+        Event::GivenBack {
+            link: LinkId(1),
+            lease: lease(3),
+            reason: "no room".to_owned(),
+        },
+        &[Write::Job(back(final_job(1), 1, 0))],
+        &[retried(1, evaluate(1), "no room")],
+    );
+    bench.on(credit(1, Role::Gen, 1));
+    let finished = SessionEvent::Finished(without_program());
+    let outbox = bench.on(session(1, generate(2), lease(4), 1, finished));
+    let granted = jobs(1, vec![final_grant(&spec, 1, lease(5), 2)]);
+    assert_eq!(outbox.commands.last(), Some(&granted));
 }
 
 #[test]
