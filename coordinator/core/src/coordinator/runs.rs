@@ -43,6 +43,7 @@ impl Coordinator {
 
     pub(super) fn retry_requested(&mut self, now: Now, id: RunId, outbox: &mut Outbox) {
         let Some(run) = self.runs.get_mut(&id) else { return };
+        run.mode = Mode::Running;
         let reopened = run.reopen_errors(now);
         if reopened.is_empty() {
             return;

@@ -3,7 +3,7 @@
 use roundhouse_core::record::{JobOutcome, Write};
 use roundhouse_core::summary::ProblemOutcome;
 use roundhouse_core::{Event, LinkId, Progress};
-use roundhouse_proto::{Role, SessionEvent};
+use roundhouse_proto::{FailureClass, Role, SessionEvent};
 
 use crate::expected::*;
 use crate::spec::*;
@@ -111,4 +111,61 @@ fn stopped_run_waits_for_nobody() {
     bench.expect_nothing(Event::Ticked);
     bench.pass(600_000);
     bench.expect_nothing(Event::Ticked);
+}
+
+#[test]
+fn drained_run_that_is_tried_again_goes_on() {
+    let spec = spec(1, |_| {});
+    let mut bench = Bench::new();
+    bench.on(submitted(&spec));
+    bench.on(Event::StopRequested { run: run() });
+    bench.join(1, 1, 1, 0);
+    bench.expect(
+        Event::RetryRequested { run: run() },
+        &[
+            Write::Job(leased(session_job(1), 1, lease(1), 1)),
+            Write::Run(served_record(&spec, 1, 0)),
+        ],
+        &[
+            tell(Progress::GenerationStarted { index: 1 }),
+            jobs(1, vec![session_grant(&spec, 1, lease(1), 1)]),
+        ],
+    );
+    bench.expect_nothing(Event::StopRequested { run: run() });
+}
+
+#[test]
+fn draining_run_that_is_tried_again_is_not_drained() {
+    let spec = spec(2, |_| {});
+    let mut bench = Bench::serving(&spec, 1, 0);
+    bench.on(Event::StopRequested { run: run() });
+    bench.expect_nothing(Event::RetryRequested { run: run() });
+    bench.sessions(1, lease(1), 1, &[SessionEvent::Finished(without_program())]);
+    bench.expect(
+        credit(1, Role::Gen, 1),
+        &[Write::Job(leased(session_job(2), 1, lease(2), 1))],
+        &[
+            tell(Progress::GenerationStarted { index: 2 }),
+            jobs(1, vec![session_grant(&spec, 2, lease(2), 1)]),
+        ],
+    );
+}
+
+#[test]
+fn run_that_ended_while_it_drained_goes_on_when_it_is_tried_again() {
+    let spec = spec(1, |_| {});
+    let mut bench = Bench::serving(&spec, 1, 0);
+    bench.on(Event::StopRequested { run: run() });
+    let refused = failed(FailureClass::Model, "the model is gone");
+    bench.on(result(1, generate(1), lease(1), refused));
+    bench.on(credit(1, Role::Gen, 1));
+    bench.expect(
+        Event::RetryRequested { run: run() },
+        &[
+            Write::Job(back(session_job(1), 1, 0)),
+            Write::Run(served_record(&spec, 1, 0)),
+            Write::Job(leased(session_job(1), 2, lease(2), 1)),
+        ],
+        &[jobs(1, vec![session_grant(&spec, 1, lease(2), 2)])],
+    );
 }
