@@ -29,6 +29,10 @@ impl Outbox {
         self.commands.push(Command::Send { link, msg });
     }
 
+    pub(crate) fn close(&mut self, link: LinkId) {
+        self.commands.push(Command::Close { link });
+    }
+
     pub(crate) fn tell(&mut self, run: RunId, progress: Progress) {
         self.commands.push(Command::Tell { run, progress });
     }

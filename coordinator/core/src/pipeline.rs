@@ -1,6 +1,7 @@
 //! One run in memory: its problems from session to verdict, and its clock.
 //!
-//! Changed only by [`crate::Coordinator`]; it stores and sends nothing itself.
+//! What it has come to so far is in [`findings`]. Changed only by [`crate::Coordinator`]; it stores and sends nothing
+//! itself.
 
 mod findings;
 mod problem;
@@ -8,16 +9,13 @@ mod problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundhouse_proto::{
-    EvaluateWork, Failure, FailureClass, GenerateWork, GenerationOutcome, JobId, JobKind, SessionEvent, Work,
-};
+use roundhouse_proto::{EvaluateWork, GenerateWork, GenerationOutcome, JobId, JobKind, SessionEvent, Work};
 
 use self::problem::ProblemState;
 use crate::clock::Now;
 use crate::job::{Job, JobState};
 use crate::record::{JobOutcome, JobRecord, RunRecord, SessionRecord, Subject};
 use crate::run::{ProblemSpec, RunSpec};
-use crate::summary::ProblemOutcome;
 
 /// Characters of an output that the report of a round's tests keeps.
 const ROUND_OUTPUT_CHARS: u32 = 1_000;
@@ -44,12 +42,13 @@ pub(crate) struct Run {
     pub(crate) mode: Mode,
     /// People were told that every session has ended.
     pub(crate) generation_over_told: bool,
-    pub(crate) problems: Vec<ProblemState>,
+    problems: Vec<ProblemState>,
     index_of: BTreeMap<u32, usize>,
     generation_open: usize,
     problems_open: usize,
-    /// The run's clock stood at this when the coordinator took it up.
+    /// The run's clock stood at this when the coordinator took it up, or when it was opened again.
     clock_base_ms: u64,
+    /// When that was, on the monotonic clock.
     opened_ms: u64,
 }
 
@@ -112,7 +111,7 @@ impl Run {
         self.clock_base_ms + now.monotonic_ms.saturating_sub(self.opened_ms)
     }
 
-    pub(crate) fn index(&self, position: u32) -> Option<usize> {
+    fn index(&self, position: u32) -> Option<usize> {
         self.index_of.get(&position).copied()
     }
 
@@ -151,7 +150,7 @@ impl Run {
         }
     }
 
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+    fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.problems.iter().flat_map(ProblemState::jobs)
     }
 
@@ -172,14 +171,17 @@ impl Run {
             .count();
         let spec = Arc::clone(&self.spec);
         for (spec, problem) in spec.problems.iter().zip(&mut self.problems) {
-            problem.counted = problem.outcome(spec) != ProblemOutcome::Open;
+            problem.counted = problem.is_settled(spec);
         }
         self.problems_open = self.problems.iter().filter(|problem| !problem.counted).count();
     }
 
     /// Takes a problem out of the open ones once it is settled; `true` the first time.
     pub(crate) fn count_settled(&mut self, position: u32) -> bool {
-        if !self.problem_is_settled(position) {
+        if !self
+            .problem(position)
+            .is_some_and(|(spec, problem)| problem.is_settled(spec))
+        {
             return false;
         }
         let Some(problem) = self.problem_mut(position) else {
@@ -213,11 +215,6 @@ impl Run {
             self.opened_ms = now.monotonic_ms;
         }
         reopened
-    }
-
-    fn problem_is_settled(&self, position: u32) -> bool {
-        self.problem(position)
-            .is_some_and(|(spec, problem)| problem.outcome(spec) != ProblemOutcome::Open)
     }
 
     /// The tests whose report a session waits for: it asked for them last.
@@ -338,14 +335,5 @@ impl Run {
         job.at_ms = at_ms;
         self.generation_open -= usize::from(id.kind == JobKind::Generate);
         true
-    }
-}
-
-/// The failure of a job whose attempts are used up.
-pub(crate) fn given_up(attempts: u32, last: &str) -> Failure {
-    let message = format!("given up after {attempts} attempts: {last}");
-    Failure {
-        class: FailureClass::InfraFatal,
-        message,
     }
 }

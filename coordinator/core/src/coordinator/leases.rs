@@ -4,14 +4,13 @@
 //! what comes under another one is to be forgotten.
 
 use roundhouse_proto::link::CoordMsg;
-use roundhouse_proto::{JobId, JobKind, LeaseId, RunId, WorkerId};
+use roundhouse_proto::{Failure, FailureClass, JobId, JobKind, LeaseId, RunId, WorkerId};
 
 use super::Coordinator;
 use crate::clock::Now;
 use crate::event::LinkId;
 use crate::job::JobState;
 use crate::outbox::{Outbox, Progress};
-use crate::pipeline::given_up;
 use crate::record::{JobOutcome, Write};
 
 /// Grants of a job after which the next attempt that settles nothing is its last, whoever was to blame: the bound
@@ -151,5 +150,14 @@ impl Coordinator {
 
     pub(super) fn is_leased(&self, run: RunId, kind_is: impl Fn(&JobKind) -> bool) -> bool {
         self.leases.values().any(|id| id.run == run && kind_is(&id.kind))
+    }
+}
+
+/// The failure of a job whose attempts are used up.
+fn given_up(attempts: u32, last: &str) -> Failure {
+    let message = format!("given up after {attempts} attempts: {last}");
+    Failure {
+        class: FailureClass::InfraFatal,
+        message,
     }
 }

@@ -11,7 +11,7 @@ use super::Coordinator;
 use crate::clock::Now;
 use crate::event::LinkId;
 use crate::job::Job;
-use crate::outbox::{Command, Outbox};
+use crate::outbox::Outbox;
 use crate::record::{JobOutcome, PendingFile, SessionRecord, Subject, Write};
 
 impl Coordinator {
@@ -50,7 +50,7 @@ impl Coordinator {
         }
         if seq > stored_n + 1 {
             // The stream is ordered, so a gap is a defect of the worker; a new link starts from what is stored.
-            outbox.commands.push(Command::Close { link });
+            outbox.close(link);
             return;
         }
         problem.events.push(event.clone());

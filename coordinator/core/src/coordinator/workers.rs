@@ -11,13 +11,13 @@ use super::leases::Attempt;
 use super::{Coordinator, Timing};
 use crate::clock::Now;
 use crate::event::LinkId;
-use crate::outbox::{Command, Outbox};
+use crate::outbox::Outbox;
 
 impl Coordinator {
     pub(super) fn joined(&mut self, now: Now, link: LinkId, hello: Hello, outbox: &mut Outbox) {
         self.lost.remove(&hello.worker);
         if let Some(before) = self.fleet.join(link, hello, now.monotonic_ms) {
-            outbox.commands.push(Command::Close { link: before });
+            outbox.close(before);
         }
         let Timing {
             silence_ms: lease_ms,
@@ -35,8 +35,8 @@ impl Coordinator {
     }
 
     /// What a worker does not have it does not work on: those jobs are ready again at once, but for grants that may
-    /// still be on their way. What it has, or will have, under a lease that is void it is to forget. A report that a session waits
-    /// for may have been lost with the link before, so it is sent again.
+    /// still be on their way. What it has, or will have, under a lease that is void it is to forget. A report that a
+    /// session waits for may have been lost with the link before, so it is sent again.
     pub(super) fn inventory_taken(
         &mut self,
         now: Now,
@@ -78,7 +78,7 @@ impl Coordinator {
     pub(super) fn left(&mut self, now: Now, link: LinkId, outbox: &mut Outbox) {
         if let Some(worker) = self.fleet.remove(link) {
             self.take_back_all(now, worker, &Attempt::Returned("its worker left"), outbox);
-            outbox.commands.push(Command::Close { link });
+            outbox.close(link);
         }
     }
 
@@ -115,7 +115,7 @@ impl Coordinator {
             .fleet
             .silent_since(now.monotonic_ms.saturating_sub(self.timing.silence_ms));
         for link in silent {
-            outbox.commands.push(Command::Close { link });
+            outbox.close(link);
             self.link_lost(now, link, outbox);
         }
         let grace_ms = self.timing.grace_ms;

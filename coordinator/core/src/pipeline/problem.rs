@@ -16,7 +16,7 @@ pub(crate) struct ProblemState {
     pub(crate) events: Vec<SessionEvent>,
     pub(crate) tests: BTreeMap<(u32, Digest), Job>,
     pub(crate) evaluate: Option<Job>,
-    /// It is no longer counted in [`Run::problems_open`].
+    /// The run counts it as settled.
     pub(super) counted: bool,
 }
 
@@ -41,6 +41,10 @@ impl ProblemState {
         std::iter::once(&self.generate)
             .chain(self.tests.values())
             .chain(&self.evaluate)
+    }
+
+    pub(super) fn is_settled(&self, spec: &ProblemSpec) -> bool {
+        self.outcome(spec) != ProblemOutcome::Open
     }
 
     pub(super) fn outcome(&self, spec: &ProblemSpec) -> ProblemOutcome {
