@@ -29,7 +29,8 @@ pub enum Event {
         /// Address of the blob that holds it.
         spec_blob: Digest,
     },
-    /// The problems of a run that failures of ours left without a verdict are to be tried again.
+    /// The problems of a run that failures of ours left without a verdict are to be tried again. A run that was
+    /// asked to stop goes on.
     RetryRequested {
         /// Which.
         run: RunId,
