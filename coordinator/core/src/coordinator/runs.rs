@@ -28,7 +28,6 @@ impl Coordinator {
             evaluation_slots: 0,
             cores: 0,
             finished: None,
-            stopped: None,
         };
         let order = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         outbox.write(Write::Run(record.clone()));
