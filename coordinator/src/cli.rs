@@ -28,6 +28,8 @@ pub enum Command {
     Dataset(DatasetCommand),
     /// Write the reports of a run again, from its state or from its summary.json
     Report(ReportArgs),
+    /// Print how much faster runs were than the first one
+    Compare(crate::compare_command::CompareArgs),
     /// Be a worker (also the `worker` program)
     #[cfg(feature = "local")]
     #[command(subcommand, hide = true)]
@@ -93,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dataset(DatasetCommand::Verify(args)) => crate::verify_command::run(&args),
         Command::Dataset(DatasetCommand::Fetch(args)) => dataset_command::fetch(&args),
         Command::Report(args) => crate::report_command::run(&args.run_dir),
+        Command::Compare(args) => crate::compare_command::run(&args),
         #[cfg(feature = "local")]
         Command::Worker(command) => Ok(roundhouse_worker::cli::run(command)),
     }
