@@ -3,6 +3,7 @@
 
 use crate::dataset::{DatasetError, Loaded, SelectionError};
 use crate::prepare::REFERENCE_MODEL;
+use crate::run_dir::RunDirError;
 
 /// Warnings about rows that are printed one by one; the rest is counted.
 const WARNINGS_SHOWN: usize = 10;
@@ -17,6 +18,10 @@ pub fn error(error: &anyhow::Error) {
             error
                 .downcast_ref::<SelectionError>()
                 .and_then(SelectionError::hint)
+        })
+        .or_else(|| match error.downcast_ref::<RunDirError>() {
+            Some(RunDirError::Make { .. }) => Some("name another directory with `--output-dir`".to_owned()),
+            Some(_) | None => None,
         });
     if let Some(text) = hint {
         hint_line(&text);
