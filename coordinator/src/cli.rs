@@ -80,13 +80,16 @@ pub fn main() -> ExitCode {
 fn parse() -> Cli {
     let mut command = Cli::command();
     let matches = command.get_matches_mut();
-    if let Some(("run", run)) = matches.subcommand()
-        && let Some(flag) = crate::run_args::flag_against_resume(run)
-        && let Some(run) = command.find_subcommand_mut("run")
+    if let Some(("run", given)) = matches.subcommand()
+        && let Some(flag) = crate::run_args::flag_against_resume(given)
+        && let Some(run) = command.find_subcommand("run")
+        && let Some(flag) = run.get_arguments().find(|arg| arg.get_id() == flag)
     {
-        let flag = flag.replace('_', "-");
-        let text = format!("the argument '--resume <RUN_DIR>' cannot be used with '--{flag}'");
-        run.error(ErrorKind::ArgumentConflict, text).exit();
+        let text = format!("the argument '--resume <RUN_DIR>' cannot be used with '{flag}'");
+        run.clone()
+            .override_usage("coordinator run --resume <RUN_DIR>")
+            .error(ErrorKind::ArgumentConflict, text)
+            .exit();
     }
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

@@ -22,10 +22,10 @@ pub fn flag_against_resume(run: &ArgMatches) -> Option<&'static str> {
 /// Judge a model on a problem set: generate, evaluate, report
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Without a key and without a network: `coordinator run --model reference` runs the bundled problems with an offline
+Without a key and without a network: `coordinator run --model reference` runs the bundled problems with an offline \
 stand-in for a model.
 
-Exit codes: 0 done · 1 error · 2 usage · 3 finished, but some problems have no verdict · 4 nothing to do ·
+Exit codes: 0 done · 1 error · 2 usage · 3 finished, but some problems have no verdict · 4 nothing to do · \
 100 --fail-under not met · 130 interrupted (state saved; the command that goes on is printed)")]
 pub struct RunArgs {
     /// The problems: CodeContests (parquet or JSONL), APPS, or JSONL with `all_test_cases`; .gz and .zst too
