@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::dataset_command;
 use crate::run_args::RunArgs;
@@ -59,7 +60,7 @@ pub struct ReportArgs {
 pub fn main() -> ExitCode {
     #[cfg(feature = "local")]
     roundhouse_worker::enter_if_cage();
-    let cli = Cli::parse();
+    let cli = parse();
     let result = match cli.command {
         #[cfg(feature = "local")]
         Command::Worker(command) => {
@@ -75,6 +76,24 @@ pub fn main() -> ExitCode {
         crate::notices::error(&error);
         crate::exit::code_of(&error)
     })
+}
+
+/// As [`Parser::parse`], with what the parser cannot tell: whether a flag was set in the environment only.
+fn parse() -> Cli {
+    let mut command = Cli::command();
+    let matches = command.get_matches_mut();
+    if let Some(("run", given)) = matches.subcommand()
+        && let Some(flag) = crate::run_args::flag_against_resume(given)
+        && let Some(run) = command.find_subcommand("run")
+        && let Some(flag) = run.get_arguments().find(|arg| arg.get_id() == flag)
+    {
+        let text = format!("the argument '--resume <RUN_DIR>' cannot be used with '{flag}'");
+        run.clone()
+            .override_usage("coordinator run --resume <RUN_DIR>")
+            .error(ErrorKind::ArgumentConflict, text)
+            .exit();
+    }
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 fn start_log() {
