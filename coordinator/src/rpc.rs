@@ -4,6 +4,7 @@
 mod blobs;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use prost::Message;
@@ -25,6 +26,10 @@ const REASON_CHARS_MAX: usize = 600;
 const NOTES_BYTES_MAX: usize = 2_048;
 /// Messages of one link whose large values are made durable at a time; a disk syncs many together far quicker.
 const MESSAGES_AT_ONCE: usize = 16;
+/// Shortest and longest pause before a value that the disk refused is tried again.
+const DISK_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// As above; shorter than the silence after which a worker counts as lost.
+const DISK_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Bytes of a message with several jobs; one job alone, which may bring a whole transcript, stays well below what a
 /// worker takes (4 MiB).
 const JOBS_BYTES_MAX: usize = 1 << 20;
@@ -179,11 +184,28 @@ impl LinkService {
             self.events.send(Event::Pinged { link, seq }).await;
             return Ok(None);
         }
-        self.keep_large(msg).await.map(Some).map_err(|error| {
-            // Nothing was acknowledged, so the worker says it again on its next link.
-            tracing::error!(%link, %error, "a value could not be stored: the link is cut off");
-            CutOff
-        })
+        self.keep_large_at_last(link, msg).await.map(Some)
+    }
+
+    /// Makes large values durable, however often it takes. To cut the link off instead would cost every job of the
+    /// worker an attempt, and a full disk would soon have used up all of them.
+    async fn keep_large_at_last(&self, link: LinkId, msg: WorkerMsg) -> Result<WorkerMsg, CutOff> {
+        let mut pause = DISK_PAUSE_MIN;
+        loop {
+            let error = match self.keep_large(msg.clone()).await {
+                Ok(msg) => return Ok(msg),
+                Err(error) => error,
+            };
+            if pause == DISK_PAUSE_MIN {
+                tracing::error!(%error, "a value cannot be stored; nothing is lost, and it is tried again");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(DISK_PAUSE_MAX);
+            // Its pings may wait behind this message: it is not the worker that is silent. Ends with the driver.
+            if !self.events.send(Event::Pinged { link, seq: 0 }).await {
+                return Err(CutOff);
+            }
+        }
     }
 
     /// Makes large values durable before an event names them, and cuts what a record could not hold.

@@ -32,9 +32,9 @@ const PROGRESS_MAX: usize = 1_024;
 /// Files that wait to be written.
 const FILES_MAX: usize = 256;
 /// How long open links may take to end when the server stops.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the driver may take to end: longer than the committer's patience with a store that fails.
-const DRIVER_END_TIMEOUT: Duration = Duration::from_secs(12);
+const DRIVER_END_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest path that a Unix socket may have, with room for the final zero.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -172,7 +172,7 @@ impl Server {
             // nothing. One that is merely late must not cost an attempt.
             let served = tonic::transport::Server::builder()
                 .add_service(LinkServer::new(link))
-                .add_service(BlobsServer::new(BlobService { blobs }))
+                .add_service(BlobsServer::new(BlobService::new(blobs)))
                 .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 })

@@ -19,8 +19,11 @@ const CHUNK_BYTES: usize = 256 << 10;
 const BLOB_BYTES_MAX: u64 = 1 << 30;
 /// Tries of one transfer that comes damaged.
 const TRIES_MAX: u32 = 5;
-/// Tries of one transfer while the coordinator is out of reach or its disk refuses: about a minute.
+/// Tries of one transfer while the coordinator is out of reach or fails: about a minute.
 const TRIES_UNREACHABLE_MAX: u32 = 20;
+/// Tries of one transfer while the coordinator's disk is full, which it tells people: about an hour. A lease that
+/// becomes void ends it at once.
+const TRIES_DISK_FULL_MAX: u32 = 720;
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Bytes from which on a digest is computed on a thread that may block.
@@ -88,6 +91,7 @@ impl TransferError {
                 | Code::PermissionDenied
                 | Code::Unauthenticated => 1,
                 Code::DataLoss => TRIES_MAX,
+                Code::ResourceExhausted => TRIES_DISK_FULL_MAX,
                 _ => TRIES_UNREACHABLE_MAX,
             },
         }

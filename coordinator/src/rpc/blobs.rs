@@ -3,22 +3,65 @@
 //! They pass piece by piece: however long they are and however many workers fetch them, a transfer holds a few
 //! pieces in memory. What is read is not checked here: the worker checks the digest of the whole.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use roundhouse_proto::Digest;
 use roundhouse_proto::wire::{CHUNK_MAX_BYTES, v1};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Outgoing;
 use crate::blobs::{BlobError, BlobReader, BlobWriter, Blobs};
 
+/// How often people are told that the disk refuses blobs.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
+
 /// Serves blobs.
 #[derive(Clone)]
 pub struct BlobService {
-    /// Where they are.
-    pub blobs: Blobs,
+    blobs: Blobs,
+    /// When people were last told that the disk refuses.
+    told: Arc<Mutex<Option<Instant>>>,
+}
+
+impl BlobService {
+    /// Serves these.
+    pub fn new(blobs: Blobs) -> Self {
+        let told = Arc::default();
+        Self { blobs, told }
+    }
+
+    /// Says that the disk refuses: the workers only wait.
+    fn tell(&self, status: &Status) {
+        if !matches!(status.code(), Code::ResourceExhausted | Code::Unavailable) {
+            return;
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            *told = Some(Instant::now());
+            tracing::error!(
+                error = status.message(),
+                "a worker's blob cannot be stored; nothing is lost, and it is tried again"
+            );
+        }
+    }
+
+    async fn take_all_in(&self, mut chunks: Streaming<v1::Chunk>) -> Result<v1::WriteReply, Status> {
+        let mut taken = None;
+        while let Some(chunk) = chunks.message().await? {
+            let blobs = self.blobs.clone();
+            taken = Some(blocking(move || take_in(&blobs, taken, &chunk)).await?);
+        }
+        let Some((writer, length_bytes)) = taken else {
+            return Err(Status::invalid_argument("a blob has at least one chunk"));
+        };
+        let kept = blocking(move || writer.finish().map_err(|error| refuse(&error))).await?;
+        let digest = Bytes::copy_from_slice(&kept.0);
+        Ok(v1::WriteReply { digest, length_bytes })
+    }
 }
 
 #[tonic::async_trait]
@@ -60,18 +103,8 @@ impl v1::blobs_server::Blobs for BlobService {
         &self,
         request: Request<Streaming<v1::Chunk>>,
     ) -> Result<Response<v1::WriteReply>, Status> {
-        let mut chunks = request.into_inner();
-        let mut taken = None;
-        while let Some(chunk) = chunks.message().await? {
-            let blobs = self.blobs.clone();
-            taken = Some(blocking(move || take_in(&blobs, taken, &chunk)).await?);
-        }
-        let Some((writer, length_bytes)) = taken else {
-            return Err(Status::invalid_argument("a blob has at least one chunk"));
-        };
-        let kept = blocking(move || writer.finish().map_err(|error| refuse(&error))).await?;
-        let digest = Bytes::copy_from_slice(&kept.0);
-        Ok(Response::new(v1::WriteReply { digest, length_bytes }))
+        let taken = self.take_all_in(request.into_inner()).await;
+        taken.map(Response::new).inspect_err(|status| self.tell(status))
     }
 }
 
@@ -146,6 +179,11 @@ fn refuse(error: &BlobError) -> Status {
         BlobError::Damaged { .. } | BlobError::Differs { .. } => Status::data_loss(text),
         BlobError::Length { .. } | BlobError::TooLong { .. } => Status::invalid_argument(text),
         BlobError::BeyondEnd { .. } => Status::out_of_range(text),
+        BlobError::Io { source, .. }
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+        {
+            Status::resource_exhausted(text)
+        }
         BlobError::Io { .. } => Status::unavailable(text),
     }
 }

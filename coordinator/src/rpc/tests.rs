@@ -100,7 +100,9 @@ fn other_messages_and_few_jobs_go_as_they_are() {
 
 struct Bench {
     service: LinkService,
-    _dir: tempfile::TempDir,
+    /// The driver's ends: while they are there, events are taken.
+    _channels: DriverChannels,
+    dir: tempfile::TempDir,
 }
 
 fn bench() -> Bench {
@@ -112,7 +114,8 @@ fn bench() -> Bench {
             links: Links::default(),
             blobs: Blobs::open(dir.path()).unwrap(),
         },
-        _dir: dir,
+        _channels: channels,
+        dir,
     }
 }
 
@@ -178,6 +181,31 @@ async fn whatever_a_worker_says_becomes_a_record_that_can_be_stored() {
     }
 }
 
+#[tokio::test]
+async fn value_that_the_disk_refuses_is_kept_back_until_it_can_be_stored() {
+    let bench = bench();
+    let tmp = bench.dir.path().join("blobs/tmp");
+    std::fs::remove_dir(&tmp).unwrap();
+    let text = Bytes::from(vec![b'x'; 10_000]);
+    let msg = WorkerMsg::Session {
+        job: grant(1, Vec::new()).job,
+        lease: LeaseId { epoch: 1, seq: 1 },
+        seq: 1,
+        event: SessionEvent::TestRequest {
+            round: 0,
+            program: Payload::Inline(text.clone()),
+            cases: Digest::of(b"cases"),
+            cases_n: 1,
+        },
+    };
+    let mut keeping = Box::pin(bench.service.keep_large_at_last(LinkId(1), msg));
+    let too_early = tokio::time::timeout(DISK_PAUSE_MIN * 2, &mut keeping).await;
+    assert!(too_early.is_err(), "it cannot be stored yet");
+    std::fs::create_dir(&tmp).unwrap();
+    assert!(keeping.await.is_ok());
+    assert_eq!(bench.service.blobs.read(&Digest::of(&text)).unwrap(), text);
+}
+
 /// A client of a blob service over a Unix socket.
 async fn blob_client(
     blobs: Blobs,
@@ -185,7 +213,7 @@ async fn blob_client(
 ) -> v1::blobs_client::BlobsClient<tonic::transport::Channel> {
     let socket = dir.join("s");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-    let service = BlobsServer::new(BlobService { blobs });
+    let service = BlobsServer::new(BlobService::new(blobs));
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::UnixListenerStream::new(listener)));
     let address = roundhouse_worker::endpoint::CoordinatorAddress::Unix(socket);
@@ -193,7 +221,7 @@ async fn blob_client(
 }
 
 async fn read(blobs: &Blobs, digest: &[u8], offset: u64) -> Result<Vec<v1::Chunk>, tonic::Code> {
-    let service = BlobService { blobs: blobs.clone() };
+    let service = BlobService::new(blobs.clone());
     let digest = Bytes::copy_from_slice(digest);
     let stream = service.read(Request::new(v1::ReadRequest { digest, offset }));
     let chunks = stream.await.map_err(|status| status.code())?.into_inner();
