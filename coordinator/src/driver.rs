@@ -234,7 +234,7 @@ impl Driver {
 
     /// Runs until `stop` comes or its sender is dropped, even while the store takes nothing; what was handed over
     /// before is then durable. Events that still wait are dropped: nobody was told that they are stored.
-    pub async fn run(mut self, mut stop: oneshot::Receiver<Infallible>) {
+    pub async fn run(mut self, mut stop: oneshot::Receiver<Infallible>) -> bool {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -276,9 +276,15 @@ impl Driver {
         drop((events, written));
         // Joining a thread blocks; the runtime must not.
         match tokio::task::spawn_blocking(move || committer.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(unstored)) => tracing::error!(%unstored, "the last events are not stored"),
-            Err(error) => tracing::error!(%error, "the committer panicked"),
+            Ok(Ok(())) => true,
+            Ok(Err(unstored)) => {
+                tracing::error!(%unstored, "the last events are not stored");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the committer panicked");
+                false
+            }
         }
     }
 

@@ -100,7 +100,7 @@ pub struct Server {
     serving: JoinHandle<()>,
     /// Stops the driver when it is dropped.
     stop_driver: oneshot::Sender<Infallible>,
-    driving: JoinHandle<()>,
+    driving: JoinHandle<bool>,
 }
 
 impl Server {
@@ -195,8 +195,8 @@ impl Server {
     }
 
     /// Ends links and server, then makes durable what was handed over. Bounded, also when a worker hangs or the store
-    /// fails.
-    pub async fn stop(self) {
+    /// fails; false if not all of it could be stored.
+    pub async fn stop(self) -> bool {
         let Self {
             events,
             mut progress,
@@ -223,13 +223,12 @@ impl Server {
             while progress.recv().await.is_some() {}
             std::future::pending::<()>().await;
         };
-        tokio::select! {
-            ended = tokio::time::timeout(DRIVER_END_TIMEOUT, &mut driving) => if ended.is_err() {
-                tracing::error!("the state could not be closed in time: what was not acknowledged is done again");
-            },
-            () = drained => {}
-        }
+        let is_stored = tokio::select! {
+            ended = tokio::time::timeout(DRIVER_END_TIMEOUT, &mut driving) => matches!(ended, Ok(Ok(true))),
+            () = drained => false,
+        };
         drop(socket);
+        is_stored
     }
 }
 

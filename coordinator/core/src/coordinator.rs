@@ -148,6 +148,9 @@ impl Coordinator {
     /// carried out once that batch is durable. The state is changed at once, so the next event can be handled
     /// before that.
     pub fn handle(&mut self, now: Now, event: Event, outbox: &mut Outbox) {
+        if let Some(link) = event.speaker() {
+            self.fleet.heard(link, now.monotonic_ms);
+        }
         match event {
             Event::Submitted { spec, spec_blob } => self.submitted(now, spec, spec_blob, outbox),
             Event::RetryRequested { run } => self.retry_requested(now, run, outbox),
@@ -155,7 +158,7 @@ impl Coordinator {
             Event::Joined { link, hello } => self.joined(now, link, *hello, outbox),
             Event::InventoryTaken { link, held } => self.inventory_taken(now, link, &held, outbox),
             Event::CreditOffered { link, role, n } => self.fleet.offer(link, role, n),
-            Event::Pinged { link, seq } => self.pinged(now, link, seq, outbox),
+            Event::Pinged { link, seq } => self.pinged(link, seq, outbox),
             Event::SessionWentOn {
                 link,
                 job,

@@ -118,3 +118,25 @@ pub enum Event {
     /// Time has passed.
     Ticked,
 }
+
+impl Event {
+    /// The link of the worker that said this; whatever a worker says shows that it is alive.
+    pub(crate) fn speaker(&self) -> Option<LinkId> {
+        match self {
+            Self::Joined { link, .. }
+            | Self::InventoryTaken { link, .. }
+            | Self::CreditOffered { link, .. }
+            | Self::Pinged { link, .. }
+            | Self::SessionWentOn { link, .. }
+            | Self::ResultCame { link, .. }
+            | Self::GivenBack { link, .. } => Some(*link),
+            Self::Submitted { .. }
+            | Self::RetryRequested { .. }
+            | Self::StopRequested { .. }
+            | Self::Left { .. }
+            | Self::LinkLost { .. }
+            | Self::FileWritten(_)
+            | Self::Ticked => None,
+        }
+    }
+}

@@ -21,7 +21,7 @@ struct Bench {
     events: Events,
     written: mpsc::Sender<Event>,
     stop: oneshot::Sender<Infallible>,
-    driving: JoinHandle<()>,
+    driving: JoinHandle<bool>,
 }
 
 /// A driver whose store takes no write any more.
@@ -79,7 +79,7 @@ fn joined(link: usize) -> Event {
     }
 }
 
-async fn ends(driving: JoinHandle<()>) {
+async fn ends(driving: JoinHandle<bool>) {
     let ended = tokio::time::timeout(WAIT_MAX, driving).await;
     ended.expect("the driver ends").unwrap();
 }

@@ -67,8 +67,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn pinged(&mut self, now: Now, link: LinkId, seq: u64, outbox: &mut Outbox) {
-        self.fleet.heard(link, now.monotonic_ms);
+    pub(super) fn pinged(&self, link: LinkId, seq: u64, outbox: &mut Outbox) {
         if self.fleet.worker_on(link).is_some() {
             outbox.send(link, CoordMsg::Pong { seq });
         }
