@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::dataset_command;
 use crate::run_args::RunArgs;
@@ -32,6 +33,8 @@ pub enum Command {
     Prompts(crate::prompts_command::PromptsCommand),
     /// Write the reports of a run again, from its state or from its summary.json
     Report(ReportArgs),
+    /// Print how much faster runs were than the first one
+    Compare(crate::compare_command::CompareArgs),
     /// Be a worker (also the `worker` program)
     #[cfg(feature = "local")]
     #[command(subcommand, hide = true)]
@@ -61,7 +64,7 @@ pub struct ReportArgs {
 pub fn main() -> ExitCode {
     #[cfg(feature = "local")]
     roundhouse_worker::enter_if_cage();
-    let cli = Cli::parse();
+    let cli = parse();
     let result = match cli.command {
         #[cfg(feature = "local")]
         Command::Worker(command) => {
@@ -77,6 +80,24 @@ pub fn main() -> ExitCode {
         crate::notices::error(&error);
         crate::exit::code_of(&error)
     })
+}
+
+/// As [`Parser::parse`], with what the parser cannot tell: whether a flag was set in the environment only.
+fn parse() -> Cli {
+    let mut command = Cli::command();
+    let matches = command.get_matches_mut();
+    if let Some(("run", given)) = matches.subcommand()
+        && let Some(flag) = crate::run_args::flag_against_resume(given)
+        && let Some(run) = command.find_subcommand("run")
+        && let Some(flag) = run.get_arguments().find(|arg| arg.get_id() == flag)
+    {
+        let text = format!("the argument '--resume <RUN_DIR>' cannot be used with '{flag}'");
+        run.clone()
+            .override_usage("coordinator run --resume <RUN_DIR>")
+            .error(ErrorKind::ArgumentConflict, text)
+            .exit();
+    }
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 fn start_log() {
@@ -99,6 +120,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "local")]
         Command::Prompts(command) => crate::prompts_command::run(&command),
         Command::Report(args) => crate::report_command::run(&args.run_dir),
+        Command::Compare(args) => crate::compare_command::run(&args),
         #[cfg(feature = "local")]
         Command::Worker(command) => Ok(roundhouse_worker::cli::run(command)),
     }

@@ -4,13 +4,14 @@
 //! Nothing is decided here.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use roundhouse_core::{Command, Coordinator, Event, Files, LinkId, Now, Outbox, Progress, Stamp};
 use roundhouse_proto::RunId;
 use roundhouse_proto::link::CoordMsg;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::store::Committer;
 
@@ -188,6 +189,11 @@ impl DriverChannels {
         }
     }
 
+    /// The end for links and commands.
+    pub fn events(&self) -> Events {
+        self.ends.events.clone()
+    }
+
     /// The end for the file writer.
     pub fn written(&self) -> mpsc::Sender<Event> {
         self.ends.written.clone()
@@ -226,14 +232,23 @@ impl Driver {
         (driver, ends.events)
     }
 
-    /// Runs until every end for events is dropped; what was handed over is then durable.
-    pub async fn run(mut self) {
+    /// Runs until `stop` comes or its sender is dropped, even while the store takes nothing; what was handed over
+    /// before is then durable. Events that still wait are dropped: nobody was told that they are stored.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<Infallible>) -> bool {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let event = tokio::select! {
                 biased;
-                Some(event) = self.written.recv() => event,
+                _ = &mut stop => break,
+                event = self.written.recv() => match event {
+                    Some(event) => event,
+                    None => {
+                        // Its panic was printed. Without it the run would never be over.
+                        tracing::error!("the thread that writes the run directory ended");
+                        break;
+                    }
+                },
                 event = self.events.recv() => match event {
                     Some(event) => event,
                     None => break,
@@ -242,16 +257,34 @@ impl Driver {
             };
             let mut outbox = Outbox::default();
             self.core.handle(self.clock.now(), event, &mut outbox);
-            if !self.submit(outbox).await {
+            let is_up = tokio::select! {
+                is_up = self.submit(outbox) => is_up,
+                _ = &mut stop => false,
+            };
+            if !is_up {
                 break;
             }
         }
-        let committer = self.committer;
+        let Self {
+            committer,
+            events,
+            written,
+            ..
+        } = self;
+        // Whoever waits to hand over an event need not wait any more, above all the file writer, for which the
+        // committer may be waiting.
+        drop((events, written));
         // Joining a thread blocks; the runtime must not.
         match tokio::task::spawn_blocking(move || committer.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(unstored)) => tracing::error!(%unstored, "the last events are not stored"),
-            Err(error) => tracing::error!(%error, "the committer panicked"),
+            Ok(Ok(())) => true,
+            Ok(Err(unstored)) => {
+                tracing::error!(%unstored, "the last events are not stored");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the committer panicked");
+                false
+            }
         }
     }
 
@@ -268,3 +301,6 @@ impl Driver {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,10 @@ use crate::blobs::Blobs;
 use crate::report::figures::Price;
 use crate::run_dir::{RunDir, RunDirError};
 
-/// How long to wait before a file that could not be written is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait before a file that could not be written is tried again; doubled with every try.
+const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause, so that a disk with room again is soon noticed and the log is not flooded.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Starts the thread. It ends when nobody can want files any more, or nobody is left to be told.
 ///
@@ -40,6 +42,7 @@ pub fn start(
         .name("file-writer".to_owned())
         .spawn(move || {
             for files in wanted {
+                let mut pause = RETRY_PAUSE_MIN;
                 while let Err(error) = writer.write(&files) {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -48,7 +51,8 @@ pub fn start(
                     if written.is_closed() {
                         return;
                     }
-                    std::thread::park_timeout(RETRY_PAUSE);
+                    std::thread::park_timeout(pause);
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
                 }
                 if written
                     .blocking_send(Event::FileWritten(files.pending()))

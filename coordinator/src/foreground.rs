@@ -2,7 +2,6 @@
 //! code that goes with how it ended.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +10,7 @@ use anyhow::{Context, anyhow};
 use roundhouse_core::run::RunSpec;
 use roundhouse_core::summary::{RunStatus, RunSummary, RunTimes};
 use roundhouse_core::{Event, Progress};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::bundled::BUNDLED;
@@ -27,19 +27,34 @@ use crate::store::Health;
 
 /// A run in the foreground.
 pub struct Foreground<'a, W: Write> {
-    /// The flags.
-    pub args: &'a RunArgs,
-    /// Where its files go.
-    pub run_dir: RunDir,
-    /// What it is asked to do.
-    pub spec: Arc<RunSpec>,
-    /// Cores of this host.
-    pub cores: u32,
-    /// Where its progress is printed.
-    pub console: Console<W>,
+    args: &'a RunArgs,
+    run_dir: RunDir,
+    spec: Arc<RunSpec>,
+    cores: u32,
+    console: Console<W>,
+    /// The end of generation was printed.
+    generation_told: bool,
 }
 
-impl<W: Write> Foreground<'_, W> {
+impl<'a, W: Write> Foreground<'a, W> {
+    /// A run that has not begun to be followed.
+    pub fn new(
+        args: &'a RunArgs,
+        run_dir: RunDir,
+        spec: Arc<RunSpec>,
+        cores: u32,
+        console: Console<W>,
+    ) -> Self {
+        Self {
+            args,
+            run_dir,
+            spec,
+            cores,
+            console,
+            generation_told: false,
+        }
+    }
+
     fn mode(&self) -> Mode {
         if self.spec.parallel {
             Mode::Parallel
@@ -84,19 +99,38 @@ impl<W: Write> Foreground<'_, W> {
         let (stop, stopped) = watch::channel(false);
         let mut workers_end = tokio::spawn(async move { local.keep(stopped).await });
 
+        let mut interrupts = Interrupts::listen().context("listen for Ctrl-C")?;
         let ended = self
-            .follow(&mut server, &mut workers_end, counts, &bars, eval_workers)
+            .follow(
+                &mut server,
+                &mut workers_end,
+                &mut interrupts,
+                counts,
+                &bars,
+                eval_workers,
+            )
             .await;
         bars.finish();
         let _ = stop.send(true);
-        if !workers_end.is_finished() {
-            let _ = workers_end.await;
-        }
-        server.stop().await;
+        let wind_down = async {
+            if !workers_end.is_finished() {
+                let _ = workers_end.await;
+            }
+            server.stop().await
+        };
+        let is_stored = tokio::select! {
+            is_stored = wind_down => is_stored,
+            // Whatever is not stored by now was never acknowledged, and is done again.
+            () = interrupts.next() => false,
+        };
         match ended {
-            End::Done(summary) => self.done(&summary, &working_dir),
+            End::Done(summary) => self.done(&summary, eval_workers),
             End::Interrupted => {
-                crate::notices::note("interrupted: everything finished so far is saved");
+                crate::notices::note(if is_stored {
+                    "interrupted: everything finished so far is saved"
+                } else {
+                    "interrupted: what could not be saved in time is done again"
+                });
                 crate::notices::hint(&format!("`{}` goes on", resume_command(self.run_dir.path())));
                 Ok(exit::INTERRUPTED.into())
             }
@@ -112,12 +146,13 @@ impl<W: Write> Foreground<'_, W> {
         &mut self,
         server: &mut Server,
         workers_end: &mut tokio::task::JoinHandle<Result<(), crate::local::LocalWorkerError>>,
+        interrupts: &mut Interrupts,
         mut counts: Counts,
         bars: &console::Progress,
         eval_workers: u32,
     ) -> End {
         let run = self.spec.run;
-        let mut interrupts = 0;
+        let mut is_stopping = false;
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
         loop {
             tokio::select! {
@@ -149,17 +184,14 @@ impl<W: Write> Foreground<'_, W> {
                         Err(error) => error.into(),
                     });
                 }
-                signal = interrupted() => {
-                    if let Err(error) = signal {
-                        tracing::warn!(%error, "Ctrl-C cannot be caught");
-                        std::future::pending::<()>().await;
-                    }
-                    interrupts += 1;
-                    if interrupts > 1 {
+                () = interrupts.next() => {
+                    if std::mem::replace(&mut is_stopping, true) {
                         return End::Interrupted;
                     }
                     bars.say("stopping: sessions in flight are finished; Ctrl-C once more stops at once");
-                    server.events.send(Event::StopRequested { run }).await;
+                    // The driver may have no room while this loop does not read what it has to tell.
+                    let events = server.events.clone();
+                    tokio::spawn(async move { events.send(Event::StopRequested { run }).await });
                 }
             }
         }
@@ -198,8 +230,7 @@ impl<W: Write> Foreground<'_, W> {
                     generation_ms,
                     ..RunTimes::default()
                 };
-                self.console.generation_done(&times, n);
-                self.console.evaluation_heading(eval_workers);
+                self.generation_done(&times, eval_workers);
             }
             Progress::Judged { .. } => counts.settled += 1,
             Progress::Retried { index, job, reason } => {
@@ -220,12 +251,20 @@ impl<W: Write> Foreground<'_, W> {
         None
     }
 
-    fn done(&mut self, summary: &RunSummary, working_dir: &Path) -> anyhow::Result<ExitCode> {
+    fn generation_done(&mut self, times: &RunTimes, eval_workers: u32) {
+        self.generation_told = true;
+        self.console.generation_done(times, self.spec.problems.len());
+        self.console.evaluation_heading(eval_workers);
+    }
+
+    fn done(&mut self, summary: &RunSummary, eval_workers: u32) -> anyhow::Result<ExitCode> {
         let n = self.spec.problems.len();
+        if !self.generation_told {
+            self.generation_done(&summary.times, eval_workers);
+        }
         self.console.evaluation_done(&summary.times, n);
         let figures = Figures::of(summary);
         self.console.results(&figures, &Price::default());
-        let _ = working_dir;
         self.console.saved(&self.run_dir.shown(), RESULTS_FILE);
         self.console.finished();
         self.run_dir.touch()?;
@@ -257,12 +296,25 @@ enum End {
     Broken(anyhow::Error),
 }
 
-/// Ctrl-C, or a request to end.
-async fn interrupted() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        signal = tokio::signal::ctrl_c() => signal,
-        _ = terminate.recv() => Ok(()),
+/// Ctrl-C, and requests to end. Listened to from the beginning to the end, so that none is lost.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod bundled;
 pub mod cli;
+pub mod compare_command;
 pub mod console;
 pub mod dataset;
 pub mod dataset_command;

@@ -3,14 +3,17 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roundhouse_proto::Role;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-/// Deaths of one worker after which the run stops instead of starting it again.
+/// Early deaths of one worker in a row after which the run stops instead of starting it again. Jobs that kill their
+/// worker are given up after a few attempts by the core, so they do not go on for ever either.
 const DEATHS_MAX: u32 = 10;
+/// A worker that lived for so long died of something else than its start.
+const EARLY: Duration = Duration::from_secs(10);
 /// How long a worker may take to end by itself before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,7 +45,9 @@ pub enum LocalWorkerError {
         source: std::io::Error,
     },
     /// It ended again and again.
-    #[error("the {role} worker ended {DEATHS_MAX} times, the last time with {status}")]
+    #[error(
+        "the {role} worker ended {DEATHS_MAX} times in a row soon after its start, the last time with {status}"
+    )]
     KeepsEnding {
         /// Its role.
         role: Role,
@@ -71,6 +76,7 @@ impl LocalWorkers {
     async fn keep_one(&self, role: Role, mut stop: watch::Receiver<bool>) -> Result<(), LocalWorkerError> {
         let mut deaths = 0;
         loop {
+            let started = Instant::now();
             let mut child = self
                 .start(role)
                 .map_err(|source| LocalWorkerError::Start { role, source })?;
@@ -82,12 +88,16 @@ impl LocalWorkers {
                     if status.code() == Some(i32::from(roundhouse_worker::join::EXIT_REFUSED)) {
                         return Err(LocalWorkerError::Refused { role });
                     }
-                    deaths += 1;
+                    deaths = if started.elapsed() < EARLY { deaths + 1 } else { 1 };
                     tracing::warn!(%role, %status, deaths, "a worker ended and is started again");
                     if deaths == DEATHS_MAX {
                         return Err(LocalWorkerError::KeepsEnding { role, status });
                     }
-                    tokio::time::sleep(Duration::from_millis(100 << deaths.min(5))).await;
+                    let pause = Duration::from_millis(100 << deaths.min(5));
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = requested(&mut stop) => return Ok(()),
+                    }
                 }
                 () = requested(&mut stop) => {
                     drop(parent_pipe);

@@ -1,15 +1,18 @@
 //! What is said on standard error beside the progress: errors, warnings, notes, and what to do next.
-#![expect(clippy::print_stderr, reason = "this is where standard error is written")]
+//! Where nobody reads it any more, that ends nothing.
+
+use std::io::Write;
 
 use crate::dataset::{DatasetError, Loaded, SelectionError};
 use crate::prepare::REFERENCE_MODEL;
+use crate::run_dir::RunDirError;
 
 /// Warnings about rows that are printed one by one; the rest is counted.
 const WARNINGS_SHOWN: usize = 10;
 
 /// An error that ends the command, with all its causes, and what to do about it.
 pub fn error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    line(format_args!("error: {error:#}"));
     let hint = error
         .downcast_ref::<DatasetError>()
         .and_then(DatasetError::hint)
@@ -17,6 +20,10 @@ pub fn error(error: &anyhow::Error) {
             error
                 .downcast_ref::<SelectionError>()
                 .and_then(SelectionError::hint)
+        })
+        .or_else(|| match error.downcast_ref::<RunDirError>() {
+            Some(RunDirError::Make { .. }) => Some("name another directory with `--output-dir`".to_owned()),
+            Some(_) | None => None,
         });
     if let Some(text) = hint {
         hint_line(&text);
@@ -25,12 +32,12 @@ pub fn error(error: &anyhow::Error) {
 
 /// Something worth knowing.
 pub fn note(text: &str) {
-    eprintln!("note: {text}");
+    line(format_args!("note: {text}"));
 }
 
 /// Something unexpected that does not end the command.
 pub fn warning(text: &str) {
-    eprintln!("warning: {text}");
+    line(format_args!("warning: {text}"));
 }
 
 /// What to do next.
@@ -38,8 +45,12 @@ pub fn hint(text: &str) {
     hint_line(text);
 }
 
+fn line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 fn hint_line(text: &str) {
-    eprintln!("hint: {text}");
+    line(format_args!("hint: {text}"));
 }
 
 /// What is odd about a data set, and that the offline model measures nothing.

@@ -1,21 +1,38 @@
-//! The services that workers talk to. They decide nothing: what arrives becomes an event, what is large becomes a
-//! blob first, so that no event names what is not durable.
+//! The link that workers talk over. It decides nothing: what arrives becomes an event, what is large becomes a blob
+//! first, so that no event names what is not durable. Blobs have a service of their own: [`blobs`].
+
+mod blobs;
 
 use std::pin::Pin;
+use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
+use prost::Message;
 use roundhouse_core::{Event, LinkId};
-use roundhouse_proto::link::{CoordMsg, JobResult, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, WorkerMsg};
-use roundhouse_proto::wire::{WireError, v1};
-use tokio::sync::mpsc;
+use roundhouse_proto::link::{CoordMsg, Hello, JobResult, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, WorkerMsg};
+use roundhouse_proto::wire::{GRANTS_MAX, WireError, v1};
+use roundhouse_proto::{GenerationOutcome, SessionEvent};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub use self::blobs::BlobService;
 use crate::blobs::Blobs;
 use crate::driver::{Events, Links};
 
 /// Characters of a reason that are stored.
 const REASON_CHARS_MAX: usize = 600;
+/// Bytes of the patches and of the notes of a session's outcome that are stored, each; those that do not fit are left
+/// out. A record holds both and the outcome's program.
+const NOTES_BYTES_MAX: usize = 2_048;
+/// Messages of one link whose large values are made durable at a time; a disk syncs many together far quicker.
+const MESSAGES_AT_ONCE: usize = 16;
+/// Shortest and longest pause before a value that the disk refused is tried again.
+const DISK_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// As above; shorter than the silence after which a worker counts as lost.
+const DISK_PAUSE_MAX: Duration = Duration::from_secs(3);
+/// Bytes of a message with several jobs; one job alone, which may bring a whole transcript, stays well below what a
+/// worker takes (4 MiB).
+const JOBS_BYTES_MAX: usize = 1 << 20;
 
 /// Serves links.
 #[derive(Clone)]
@@ -60,24 +77,35 @@ impl v1::link_server::Link for LinkService {
         };
         let (link, outgoing) = self.links.open();
         tracing::info!(%link, worker = %hello.worker, name = hello.name, "a worker joined");
-        self.events
-            .send(Event::Joined {
-                link,
-                hello: Box::new(hello),
-            })
-            .await;
-        let service = self.clone();
-        tokio::spawn(async move {
-            let said_goodbye = service.read(link, incoming).await;
-            service.links.close(link);
-            if !said_goodbye {
-                tracing::info!(%link, "a link ended without a goodbye");
-                service.events.send(Event::LinkLost { link }).await;
-            }
-        });
-        let outgoing = ReceiverStream::new(outgoing).map(|msg| Ok(v1::CoordMsg::from(msg)));
+        // A task of its own from here on: this call is dropped when its caller goes away, and what was opened must be
+        // closed all the same.
+        tokio::spawn(self.clone().serve(link, hello, incoming));
+        let outgoing = ReceiverStream::new(outgoing)
+            .flat_map(|msg| stream::iter(in_pieces(msg)))
+            .map(Ok);
         Ok(Response::new(Box::pin(outgoing)))
     }
+}
+
+/// A message as it is sent: many jobs in several messages, so that none is longer than a worker takes.
+fn in_pieces(msg: CoordMsg) -> Vec<v1::CoordMsg> {
+    let CoordMsg::Jobs(jobs) = msg else {
+        return vec![msg.into()];
+    };
+    let mut pieces = Vec::new();
+    let mut piece = Vec::new();
+    let mut bytes = 0;
+    for job in jobs {
+        let job_bytes = v1::CoordMsg::from(CoordMsg::Jobs(vec![job.clone()])).encoded_len();
+        if !piece.is_empty() && (bytes + job_bytes > JOBS_BYTES_MAX || piece.len() == GRANTS_MAX) {
+            pieces.push(CoordMsg::Jobs(std::mem::take(&mut piece)).into());
+            bytes = 0;
+        }
+        bytes += job_bytes;
+        piece.push(job);
+    }
+    pieces.push(CoordMsg::Jobs(piece).into());
+    pieces
 }
 
 /// What a worker is told whose wire versions this coordinator does not speak; none if they share one.
@@ -103,35 +131,29 @@ fn rejection(hello: &v1::Hello) -> Option<CoordMsg> {
     })
 }
 
+/// A link is to be cut off; why was logged.
+struct CutOff;
+
 impl LinkService {
-    /// Turns messages into events until the link ends; true if it ended with a goodbye.
-    async fn read(&self, link: LinkId, mut incoming: Streaming<v1::WorkerMsg>) -> bool {
-        loop {
-            let msg = match incoming.message().await {
-                Ok(Some(msg)) => msg,
-                Ok(None) => return false,
-                Err(status) => {
-                    tracing::debug!(%link, %status, "a link broke");
-                    return false;
-                }
-            };
-            let msg = match WorkerMsg::try_from(msg) {
-                Ok(msg) => msg,
-                Err(error) => {
-                    tracing::warn!(%link, %error, "a worker said what cannot be read: its link is cut off");
-                    return false;
-                }
-            };
-            let msg = match self.keep_large(msg).await {
-                Ok(msg) => msg,
-                Err(error) => {
-                    // Nothing was acknowledged, so the worker says it again on its next link.
-                    tracing::error!(%link, %error, "a value could not be stored: the link is cut off");
-                    return false;
-                }
-            };
-            let said_goodbye = matches!(msg, WorkerMsg::Goodbye { .. });
-            if let Some(event) = event(link, msg)
+    async fn serve(self, link: LinkId, hello: Hello, incoming: Streaming<v1::WorkerMsg>) {
+        let hello = Box::new(hello);
+        let has_joined = self.events.send(Event::Joined { link, hello }).await;
+        let said_goodbye = has_joined && self.read(link, incoming).await;
+        self.links.close(link);
+        if has_joined && !said_goodbye {
+            tracing::info!(%link, "a link ended without a goodbye");
+            self.events.send(Event::LinkLost { link }).await;
+        }
+    }
+
+    /// Turns messages into events, in order, until the link ends; true if it ended with a goodbye.
+    async fn read(&self, link: LinkId, incoming: Streaming<v1::WorkerMsg>) -> bool {
+        let mut messages = incoming
+            .map(|msg| self.clone().take_in(link, msg))
+            .buffered(MESSAGES_AT_ONCE);
+        while let Some(Ok(msg)) = messages.next().await {
+            let said_goodbye = matches!(msg, Some(WorkerMsg::Goodbye { .. }));
+            if let Some(event) = msg.and_then(|msg| event(link, msg))
                 && !self.events.send(event).await
             {
                 return false;
@@ -140,12 +162,62 @@ impl LinkService {
                 return true;
             }
         }
+        false
     }
 
-    /// Makes large values durable before an event names them.
+    /// A message whose large values are durable; none if it is dealt with.
+    async fn take_in(
+        self,
+        link: LinkId,
+        msg: Result<v1::WorkerMsg, Status>,
+    ) -> Result<Option<WorkerMsg>, CutOff> {
+        let msg = msg.map_err(|status| {
+            tracing::debug!(%link, %status, "a link broke");
+            CutOff
+        })?;
+        let msg = WorkerMsg::try_from(msg).map_err(|error| {
+            tracing::warn!(%link, %error, "a worker said what cannot be read: its link is cut off");
+            CutOff
+        })?;
+        if let WorkerMsg::Ping { seq } = msg {
+            // A sign of life must not wait for the disk behind the values of other messages.
+            self.events.send(Event::Pinged { link, seq }).await;
+            return Ok(None);
+        }
+        self.keep_large_at_last(link, msg).await.map(Some)
+    }
+
+    /// Makes large values durable, however often it takes. To cut the link off instead would cost every job of the
+    /// worker an attempt, and a full disk would soon have used up all of them.
+    async fn keep_large_at_last(&self, link: LinkId, msg: WorkerMsg) -> Result<WorkerMsg, CutOff> {
+        let mut pause = DISK_PAUSE_MIN;
+        loop {
+            let error = match self.keep_large(msg.clone()).await {
+                Ok(msg) => return Ok(msg),
+                Err(error) => error,
+            };
+            if pause == DISK_PAUSE_MIN {
+                tracing::error!(%error, "a value cannot be stored; nothing is lost, and it is tried again");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(DISK_PAUSE_MAX);
+            // Its pings may wait behind this message: it is not the worker that is silent. Ends with the driver.
+            if !self.events.send(Event::Pinged { link, seq: 0 }).await {
+                return Err(CutOff);
+            }
+        }
+    }
+
+    /// Makes large values durable before an event names them, and cuts what a record could not hold.
     async fn keep_large(&self, mut msg: WorkerMsg) -> std::io::Result<WorkerMsg> {
         let payloads = match &mut msg {
-            WorkerMsg::Session { event, .. } => event.payloads_mut(),
+            WorkerMsg::Session { event, .. } => {
+                if let SessionEvent::Finished(GenerationOutcome { patched, notes, .. }) = event {
+                    cut_list(patched);
+                    cut_list(notes);
+                }
+                event.payloads_mut()
+            }
             WorkerMsg::Result {
                 result:
                     JobResult::Evaluated {
@@ -165,7 +237,16 @@ impl LinkService {
                 cut(&mut failure.message);
                 return Ok(msg);
             }
-            _ => return Ok(msg),
+            WorkerMsg::Nack { reason, .. } => {
+                cut(reason);
+                return Ok(msg);
+            }
+            WorkerMsg::Hello(_)
+            | WorkerMsg::Inventory { .. }
+            | WorkerMsg::Credit { .. }
+            | WorkerMsg::Ping { .. }
+            | WorkerMsg::Started { .. }
+            | WorkerMsg::Goodbye { .. } => return Ok(msg),
         };
         for payload in payloads {
             let blobs = self.blobs.clone();
@@ -183,6 +264,17 @@ fn cut(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(REASON_CHARS_MAX) {
         text.truncate(end);
     }
+}
+
+/// Leaves out the texts at the end that do not fit, as JSON with its escapes.
+fn cut_list(texts: &mut Vec<String>) {
+    let mut bytes = 0;
+    let fits = |text: &&String| {
+        bytes += serde_json::to_string(text).map_or(NOTES_BYTES_MAX, |json| json.len()) + 1;
+        bytes <= NOTES_BYTES_MAX
+    };
+    let kept = texts.iter().take_while(fits).count();
+    texts.truncate(kept);
 }
 
 fn event(link: LinkId, msg: WorkerMsg) -> Option<Event> {
@@ -218,122 +310,5 @@ fn event(link: LinkId, msg: WorkerMsg) -> Option<Event> {
     })
 }
 
-/// Serves blobs, on a connection of its own, so that they never hold up a link.
-#[derive(Clone)]
-pub struct BlobService {
-    /// Where they are.
-    pub blobs: Blobs,
-}
-
-/// Bytes of one chunk.
-const CHUNK_BYTES: usize = 256 << 10;
-/// Chunks that wait for a reader.
-const CHUNKS_MAX: usize = 4;
-/// The longest blob that is taken in.
-const BLOB_BYTES_MAX: u64 = 1 << 30;
-
-#[tonic::async_trait]
-impl v1::blobs_server::Blobs for BlobService {
-    type ReadStream = Outgoing<v1::Chunk>;
-
-    async fn stat(&self, request: Request<v1::StatRequest>) -> Result<Response<v1::StatReply>, Status> {
-        let mut found = Vec::new();
-        for bytes in request.into_inner().digests {
-            let digest = digest(&bytes)?;
-            if let Ok(length_bytes) = self.blobs.len(&digest) {
-                found.push(v1::BlobStat {
-                    digest: bytes,
-                    length_bytes,
-                    complete: true,
-                });
-            }
-        }
-        Ok(Response::new(v1::StatReply { blobs: found }))
-    }
-
-    async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        let v1::ReadRequest {
-            digest: bytes,
-            offset,
-        } = request.into_inner();
-        let digest = digest(&bytes)?;
-        let blobs = self.blobs.clone();
-        let blob = tokio::task::spawn_blocking(move || blobs.read(&digest))
-            .await
-            .map_err(|error| Status::internal(error.to_string()))?
-            .map_err(|error| Status::not_found(error.to_string()))?;
-        let total_bytes = blob.len() as u64;
-        let start = usize::try_from(offset.min(total_bytes)).unwrap_or(usize::MAX);
-        let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-        tokio::spawn(async move {
-            let mut at = start;
-            loop {
-                let end = (at + CHUNK_BYTES).min(blob.len());
-                let chunk = v1::Chunk {
-                    digest: bytes.clone(),
-                    offset: at as u64,
-                    total_bytes,
-                    data: blob.slice(at..end),
-                };
-                if sender.send(Ok(chunk)).await.is_err() || end == blob.len() {
-                    return;
-                }
-                at = end;
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
-    }
-
-    async fn write(
-        &self,
-        request: Request<Streaming<v1::Chunk>>,
-    ) -> Result<Response<v1::WriteReply>, Status> {
-        let mut chunks = request.into_inner();
-        let mut whole = bytes::BytesMut::new();
-        let mut named = None;
-        while let Some(chunk) = chunks.message().await? {
-            if named.is_none() {
-                named = Some(digest(&chunk.digest)?);
-            }
-            if chunk.offset != whole.len() as u64 {
-                return Err(Status::invalid_argument(format!(
-                    "field `offset` of Chunk: expected {}, got {}",
-                    whole.len(),
-                    chunk.offset
-                )));
-            }
-            if chunk.total_bytes > BLOB_BYTES_MAX
-                || (whole.len() + chunk.data.len()) as u64 > chunk.total_bytes
-            {
-                return Err(Status::invalid_argument(format!(
-                    "field `total_bytes` of Chunk: a blob has at most {BLOB_BYTES_MAX} bytes and no more than it says"
-                )));
-            }
-            whole.extend_from_slice(&chunk.data);
-        }
-        let Some(named) = named else {
-            return Err(Status::invalid_argument("a blob has at least one chunk"));
-        };
-        let whole = whole.freeze();
-        let length_bytes = whole.len() as u64;
-        let blobs = self.blobs.clone();
-        let kept = tokio::task::spawn_blocking(move || blobs.put(&whole))
-            .await
-            .map_err(|error| Status::internal(error.to_string()))?
-            .map_err(|error| Status::unavailable(format!("the blob cannot be stored: {error}")))?;
-        if kept != named {
-            return Err(Status::data_loss(format!(
-                "the blob that came is {kept}, not {named}"
-            )));
-        }
-        let digest = bytes::Bytes::copy_from_slice(&kept.0);
-        Ok(Response::new(v1::WriteReply { digest, length_bytes }))
-    }
-}
-
-fn digest(bytes: &[u8]) -> Result<roundhouse_proto::Digest, Status> {
-    let bytes = bytes.try_into().map_err(|_| {
-        Status::invalid_argument(format!("field `digest`: expected 32 bytes, got {}", bytes.len()))
-    })?;
-    Ok(roundhouse_proto::Digest(bytes))
-}
+#[cfg(test)]
+mod tests;

@@ -3,18 +3,32 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 use roundhouse_proto::{Comparator, FinalChoice, TesterMode, Tier};
 
 use crate::preset::Preset;
 
+/// Flags that say what a new run is, beside those that `--resume` names: these may also be set in the environment,
+/// where they are for new runs and must not keep an old one from going on.
+const OF_A_NEW_RUN: [&str; 4] = ["problems", "model", "output_dir", "data_dir"];
+
+/// The first flag of `coordinator run` on the command line that does not go with `--resume` there.
+pub fn flag_against_resume(run: &ArgMatches) -> Option<&'static str> {
+    let is_given = |id: &str| run.value_source(id) == Some(ValueSource::CommandLine);
+    if !is_given("resume") {
+        return None;
+    }
+    OF_A_NEW_RUN.into_iter().find(|id| is_given(id))
+}
+
 /// Judge a model on a problem set: generate, evaluate, report
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Without a key and without a network: `coordinator run --model reference` runs the bundled problems with an offline
+Without a key and without a network: `coordinator run --model reference` runs the bundled problems with an offline \
 stand-in for a model.
 
-Exit codes: 0 done · 1 error · 2 usage · 3 finished, but some problems have no verdict · 4 nothing to do ·
+Exit codes: 0 done · 1 error · 2 usage · 3 finished, but some problems have no verdict · 4 nothing to do · \
 100 --fail-under not met · 130 interrupted (state saved; the command that goes on is printed)")]
 pub struct RunArgs {
     /// The problems: CodeContests (parquet or JSONL), APPS, or JSONL with `all_test_cases`; .gz and .zst too
@@ -29,8 +43,8 @@ pub struct RunArgs {
         long,
         value_name = "RUN_DIR",
         conflicts_with_all = [
-            "problems", "model", "limit", "ids", "filter", "sequential", "parallel", "staged", "output_dir", "problem_names", "data_dir",
-            "preset", "max_rounds", "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
+            "limit", "ids", "filter", "sequential", "parallel", "staged", "problem_names", "preset", "max_rounds",
+            "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max",
         ]
     )]
@@ -260,6 +274,38 @@ impl RunArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn matches(words: &[&str]) -> Result<ArgMatches, clap::Error> {
+        let command = RunArgs::augment_args(clap::Command::new("run"));
+        command.try_get_matches_from([&["run"], words].concat())
+    }
+
+    #[test]
+    fn flag_of_a_new_run_does_not_go_with_resume_on_the_command_line() {
+        let against = |words: &[&str]| matches(words).map(|run| flag_against_resume(&run)).ok();
+        assert_eq!(against(&["--resume", "d"]), Some(None));
+        assert_eq!(against(&["--resume", "d", "--workers", "2"]), Some(None));
+        assert_eq!(against(&["--model", "m", "--output-dir", "o"]), Some(None));
+        let both = ["--resume", "d", "--model", "m"];
+        assert_eq!(against(&both), Some(Some("model")));
+        assert_eq!(
+            against(&["--resume", "d", "--data-dir", "o"]),
+            Some(Some("data_dir"))
+        );
+        // Those that no environment variable sets are refused by the parser.
+        assert_eq!(against(&["--resume", "d", "--limit", "1"]), None);
+    }
+
+    #[test]
+    fn every_flag_against_resume_that_the_environment_can_set_is_left_to_the_check() {
+        let command = RunArgs::augment_args(clap::Command::new("run"));
+        let resume = command.get_arguments().find(|arg| arg.get_id() == "resume");
+        let conflicts = command.get_arg_conflicts_with(resume.expect("there is `--resume`"));
+        let from_environment = conflicts.iter().filter(|arg| arg.get_env().is_some()).count();
+        assert_eq!((from_environment, conflicts.is_empty()), (0, false));
+        let is_known = |id: &&str| command.get_arguments().any(|arg| arg.get_id() == id);
+        assert!(OF_A_NEW_RUN.iter().all(is_known));
+    }
 
     #[test]
     fn tiers_are_put_in_order_and_an_unknown_one_is_named() {

@@ -134,15 +134,9 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         spec: Arc::clone(&spec),
         spec_blob,
     };
-    Foreground {
-        args,
-        run_dir,
-        spec,
-        cores,
-        console,
-    }
-    .follow_to_the_end(state, first)
-    .await
+    Foreground::new(args, run_dir, spec, cores, console)
+        .follow_to_the_end(state, first)
+        .await
 }
 
 async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
@@ -176,15 +170,9 @@ async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
     console
         .copy_to(run_dir.path())
         .with_context(|| format!("write `{}`", console::LOG_FILE))?;
-    Foreground {
-        args,
-        run_dir,
-        spec,
-        cores: cores(),
-        console,
-    }
-    .follow_to_the_end(state, first)
-    .await
+    Foreground::new(args, run_dir, spec, cores(), console)
+        .follow_to_the_end(state, first)
+        .await
 }
 
 /// Where the state of a run lies: in the run directory, or where a file there says.

@@ -2,6 +2,7 @@
 //! one each; it ends with them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use roundhouse_proto::RunId;
 use roundhouse_proto::wire::v1::blobs_server::BlobsServer;
 use roundhouse_proto::wire::v1::link_server::LinkServer;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 
@@ -31,7 +32,9 @@ const PROGRESS_MAX: usize = 1_024;
 /// Files that wait to be written.
 const FILES_MAX: usize = 256;
 /// How long open links may take to end when the server stops.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the driver may take to end: longer than the committer's patience with a store that fails.
+const DRIVER_END_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest path that a Unix socket may have, with room for the final zero.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -95,7 +98,9 @@ pub struct Server {
     links: Links,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    driving: JoinHandle<()>,
+    /// Stops the driver when it is dropped.
+    stop_driver: oneshot::Sender<Infallible>,
+    driving: JoinHandle<bool>,
 }
 
 impl Server {
@@ -114,6 +119,9 @@ impl Server {
         let socket = Socket::make(&data_dir)?;
         let listener = UnixListener::bind(&socket.path)
             .with_context(|| format!("listen on `{}`", socket.path.display()))?;
+        // A data directory that was there before may let others in.
+        std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("close `{}` to others", socket.path.display()))?;
 
         let channels = DriverChannels::new();
         let (progress_in, progress) = mpsc::channel(PROGRESS_MAX);
@@ -150,7 +158,8 @@ impl Server {
         };
         let core = Coordinator::start(timing, stored, &specs, clock.now(), &mut first);
         let (driver, events) = Driver::new(core, first, clock, committer, channels).await;
-        let driving = tokio::spawn(driver.run());
+        let (stop_driver, driver_stopped) = oneshot::channel();
+        let driving = tokio::spawn(driver.run(driver_stopped));
 
         let (stop, mut stopped) = watch::channel(false);
         let link = LinkService {
@@ -159,11 +168,11 @@ impl Server {
             blobs: blobs.clone(),
         };
         let serving = tokio::spawn(async move {
+            // No keepalive on a Unix socket: the kernel tells when a worker is gone, and the core notices one that says
+            // nothing. One that is merely late must not cost an attempt.
             let served = tonic::transport::Server::builder()
-                .http2_keepalive_interval(Some(Duration::from_secs(5)))
-                .http2_keepalive_timeout(Some(Duration::from_secs(5)))
                 .add_service(LinkServer::new(link))
-                .add_service(BlobsServer::new(BlobService { blobs }))
+                .add_service(BlobsServer::new(BlobService::new(blobs)))
                 .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 })
@@ -180,12 +189,14 @@ impl Server {
             links,
             stop,
             serving,
+            stop_driver,
             driving,
         })
     }
 
-    /// Ends links and server, then makes durable what was handed over.
-    pub async fn stop(self) {
+    /// Ends links and server, then makes durable what was handed over. Bounded, also when a worker hangs or the store
+    /// fails; false if not all of it could be stored.
+    pub async fn stop(self) -> bool {
         let Self {
             events,
             mut progress,
@@ -193,6 +204,7 @@ impl Server {
             links,
             stop,
             mut serving,
+            stop_driver,
             mut driving,
             socket,
         } = self;
@@ -205,14 +217,18 @@ impl Server {
             serving.abort();
             let _ = serving.await;
         }
-        drop(events);
+        drop((events, stop_driver));
         // Nobody reads any more, and nobody must wait for that.
-        let drain = async { while progress.recv().await.is_some() {} };
-        tokio::select! {
-            _ = &mut driving => {}
-            () = drain => { let _ = driving.await; }
-        }
+        let drained = async {
+            while progress.recv().await.is_some() {}
+            std::future::pending::<()>().await;
+        };
+        let is_stored = tokio::select! {
+            ended = tokio::time::timeout(DRIVER_END_TIMEOUT, &mut driving) => matches!(ended, Ok(Ok(true))),
+            () = drained => false,
+        };
         drop(socket);
+        is_stored
     }
 }
 
@@ -226,11 +242,12 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// In the data directory, or, where that path is too long for a socket, in a new directory of its own among the
+    /// In the data directory, or, where that path is too long for a socket or no text, in a new directory of its own among the
     /// temporary files that only this user may enter.
     fn make(data_dir: &Path) -> anyhow::Result<Self> {
         let path = data_dir.join("coordinator.sock");
-        if path.as_os_str().len() <= SOCKET_PATH_MAX {
+        // The path is also an argument of the workers, as text.
+        if path.as_os_str().len() <= SOCKET_PATH_MAX && path.to_str().is_some() {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("remove the old socket `{}`", path.display()));

@@ -210,6 +210,25 @@ fn run_whose_worker_was_killed_starts_another_and_ends_the_same() {
 }
 
 #[test]
+fn run_whose_cages_were_killed_makes_others_and_ends_the_same() {
+    let expected = undisturbed();
+    let place = Place::new();
+    let mut parent = start(&place);
+    let run_dir = run_dir(&place);
+    for rounds_before in [1, 6, 12] {
+        wait_until("some rounds have ended", || {
+            rounds(&run_dir).len() >= rounds_before
+        });
+        let worker = worker_of(parent.id(), "eval").expect("the run has an evaluation worker");
+        for cage in children(worker) {
+            kill_9(cage);
+        }
+    }
+    assert_eq!(parent.wait().unwrap().code(), Some(0));
+    assert_eq!(came_to(&run_dir), expected);
+}
+
+#[test]
 fn interrupt_finishes_what_is_in_flight_and_prints_the_command_that_goes_on() {
     let expected = undisturbed();
     let place = Place::new();

@@ -415,3 +415,35 @@ fn worker_judges_a_file_in_order() {
     let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
     assert_eq!(keys.len(), 10, "{keys:?}");
 }
+
+#[test]
+fn runs_are_compared_with_the_first_one() {
+    let place = Place::new();
+    let summary = |name: &str, generation: f64, evaluation: f64| {
+        let summary = serde_json::json!({"summary": {
+            "passed": 45, "total": 100,
+            "time_cost": {"total": generation + evaluation, "generation": generation, "evaluation": evaluation},
+        }, "results": []});
+        fs::write(place.path().join(name), summary.to_string()).unwrap();
+    };
+    summary("one.json", 3600.0, 300.0);
+    summary("four.json", 900.0, 150.0);
+    let ran = place.coordinator(&["compare", "one.json", "four.json"]);
+    let expected = "\
+one.json (45/100)
+⏱️  生成耗时: 3600 秒 (~60 分钟)
+⏱️  评估耗时: 300 秒 (~5 分钟)
+⏱️  总耗时: 3900 秒 (~65 分钟)
+
+four.json (45/100)
+⏱️  生成耗时: 900 秒 (~15 分钟) ⚡ 4x 加速
+⏱️  评估耗时: 150 秒 (~2.5 分钟) ⚡ 2x 加速
+⏱️  总耗时: 1050 秒 (~17.5 分钟) ⚡ 3.7x 加速
+";
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), expected),
+        "{}",
+        ran.stderr
+    );
+}

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use roundhouse_proto::wire::v1::blobs_client::BlobsClient;
 use roundhouse_proto::wire::v1::{Chunk, ReadRequest};
 use roundhouse_proto::{Digest, Failure, FailureClass, Payload};
+use tonic::Code;
 use tonic::transport::Channel;
 
 /// Bytes kept in memory; what was used longest ago goes first.
@@ -15,8 +17,17 @@ const CACHE_BYTES_MAX: usize = 256 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
 /// The longest blob that is taken in.
 const BLOB_BYTES_MAX: u64 = 1 << 30;
-/// Tries of one transfer.
+/// Tries of one transfer that comes damaged.
 const TRIES_MAX: u32 = 5;
+/// Tries of one transfer while the coordinator is out of reach or fails: about a minute.
+const TRIES_UNREACHABLE_MAX: u32 = 20;
+/// Tries of one transfer while the coordinator's disk is full, which it tells people: about an hour. A lease that
+/// becomes void ends it at once.
+const TRIES_DISK_FULL_MAX: u32 = 720;
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Bytes from which on a digest is computed on a thread that may block.
+const HASHED_HERE_MAX: usize = 64 << 10;
 
 /// Fetches and stores blobs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -66,6 +77,35 @@ enum TransferError {
     Damaged(&'static str),
 }
 
+impl TransferError {
+    /// How often it is tried before this error counts.
+    fn tries_max(&self) -> u32 {
+        match self {
+            Self::Damaged(_) => TRIES_MAX,
+            Self::Rpc(status) => match status.code() {
+                // The answer will be the same.
+                Code::NotFound
+                | Code::InvalidArgument
+                | Code::OutOfRange
+                | Code::Unimplemented
+                | Code::PermissionDenied
+                | Code::Unauthenticated => 1,
+                Code::DataLoss => TRIES_MAX,
+                Code::ResourceExhausted => TRIES_DISK_FULL_MAX,
+                _ => TRIES_UNREACHABLE_MAX,
+            },
+        }
+    }
+
+    fn class(&self) -> FailureClass {
+        match self {
+            // Wherever it is tried, the coordinator does not have it.
+            Self::Rpc(status) if status.code() == Code::NotFound => FailureClass::Job,
+            Self::Rpc(_) | Self::Damaged(_) => FailureClass::InfraRetry,
+        }
+    }
+}
+
 impl BlobClient {
     /// A client on a channel that carries nothing but blobs.
     pub fn new(channel: Channel) -> Self {
@@ -78,7 +118,7 @@ impl BlobClient {
     /// The blob at an address, whole and checked.
     ///
     /// # Errors
-    /// A transient failure after a few tries.
+    /// The coordinator has none, or a transient failure after many tries.
     pub async fn fetch(&self, digest: Digest) -> Result<Bytes, Failure> {
         let cached = self
             .cache
@@ -99,7 +139,9 @@ impl BlobClient {
                         .put(digest, blob.clone());
                     return Ok(blob);
                 }
-                Err(error) if tries == TRIES_MAX => return Err(failure("fetch", digest, &error)),
+                Err(error) if tries >= error.tries_max() => {
+                    return Err(failure("fetch", digest, tries, &error));
+                }
                 Err(_) => tokio::time::sleep(backoff(tries)).await,
             }
         }
@@ -133,7 +175,7 @@ impl BlobClient {
     /// # Errors
     /// A transient failure after a few tries.
     pub async fn store(&self, blob: Bytes) -> Result<Digest, Failure> {
-        let digest = Digest::of(&blob);
+        let digest = digest_of(&blob).await;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -145,7 +187,9 @@ impl BlobClient {
                         .put(digest, blob);
                     return Ok(digest);
                 }
-                Err(error) if tries == TRIES_MAX => return Err(failure("store", digest, &error)),
+                Err(error) if tries >= error.tries_max() => {
+                    return Err(failure("store", digest, tries, &error));
+                }
                 Err(_) => tokio::time::sleep(backoff(tries)).await,
             }
         }
@@ -168,10 +212,11 @@ impl BlobClient {
                 return Err(TransferError::Damaged("it is longer than it says"));
             }
         }
-        if Digest::of(&whole) != digest {
+        let whole = whole.freeze();
+        if digest_of(&whole).await != digest {
             return Err(TransferError::Damaged("its digest is another"));
         }
-        Ok(whole.freeze())
+        Ok(whole)
     }
 
     async fn write(&self, digest: Digest, blob: &Bytes) -> Result<(), TransferError> {
@@ -191,19 +236,30 @@ impl BlobClient {
     }
 }
 
-fn failure(what: &str, digest: Digest, error: &TransferError) -> Failure {
+/// The digest of bytes; of many on a thread that may block, so that no ping waits for it.
+async fn digest_of(bytes: &Bytes) -> Digest {
+    if bytes.len() <= HASHED_HERE_MAX {
+        return Digest::of(bytes);
+    }
+    let shared = bytes.clone();
+    tokio::task::spawn_blocking(move || Digest::of(&shared))
+        .await
+        .unwrap_or_else(|_| Digest::of(bytes))
+}
+
+fn failure(what: &str, digest: Digest, tries: u32, error: &TransferError) -> Failure {
     let detail = match error {
-        TransferError::Rpc(status) => status.message(),
-        TransferError::Damaged(detail) => detail,
+        TransferError::Rpc(status) => format!("{error}: {}", status.message()),
+        TransferError::Damaged(_) => error.to_string(),
     };
-    let message = format!("{what} blob {digest} after {TRIES_MAX} tries: {error}: {detail}");
+    let message = format!("{what} blob {digest}, {tries} tries: {detail}");
     Failure {
-        class: FailureClass::InfraRetry,
+        class: error.class(),
         message,
     }
 }
 
-/// 100 ms, doubled with every try.
-fn backoff(tries: u32) -> std::time::Duration {
-    std::time::Duration::from_millis(100 << tries.min(6))
+/// 200 ms, doubled with every try, up to a bound.
+fn backoff(tries: u32) -> Duration {
+    Duration::from_millis(100 << tries.min(10)).min(PAUSE_MAX)
 }

@@ -78,10 +78,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Judge(args) => crate::judge_command::run(&args),
     };
     result.unwrap_or_else(|error| {
-        #[expect(clippy::print_stderr, reason = "the error is for the user")]
-        {
-            eprintln!("error: {error:#}");
-        }
+        crate::log::say(&format!("error: {error:#}"));
         ExitCode::from(1)
     })
 }

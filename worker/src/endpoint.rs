@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a silent connection is asked whether it lives, and how long it may take to answer.
+/// How often a silent connection to another host is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Where the coordinator is.
@@ -55,24 +55,24 @@ impl fmt::Display for CoordinatorAddress {
 impl CoordinatorAddress {
     /// A channel that connects when it is first used and again whenever it is used after a loss.
     pub fn channel(&self) -> Channel {
-        let tuned = |endpoint: Endpoint| {
-            endpoint
+        match self {
+            Self::Http(uri) => Endpoint::from(uri.clone())
                 .connect_timeout(CONNECT_TIMEOUT)
                 .http2_keep_alive_interval(KEEPALIVE)
                 .keep_alive_timeout(KEEPALIVE)
                 .keep_alive_while_idle(true)
                 .tcp_nodelay(true)
-        };
-        match self {
-            Self::Http(uri) => tuned(Endpoint::from(uri.clone())).connect_lazy(),
+                .connect_lazy(),
             Self::Unix(path) => {
                 let path = path.clone();
                 let connector = tower::service_fn(move |_: Uri| {
                     let path = path.clone();
                     async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
                 });
-                // The name is never resolved: the connector goes to the socket.
-                tuned(Endpoint::from_static("http://coordinator.invalid"))
+                // The name is never resolved: the connector goes to the socket. No keepalive: the kernel tells when
+                // the other process is gone, and one that was merely stopped (Ctrl-Z) or starved goes on later.
+                Endpoint::from_static("http://coordinator.invalid")
+                    .connect_timeout(CONNECT_TIMEOUT)
                     .connect_with_connector_lazy(connector)
             }
         }

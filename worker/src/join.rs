@@ -10,6 +10,7 @@ use anyhow::Context;
 use roundhouse_proto::link::{Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use roundhouse_proto::{Isolation, Language, Role, WorkerId};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::blob_client::BlobClient;
@@ -18,6 +19,7 @@ use crate::evaluate::pool::{Pool, cages_for};
 use crate::generate::prompts::Prompts;
 use crate::language::Interpreter;
 use crate::link::Link;
+use crate::log::say;
 use crate::slots::Slots;
 
 /// The exit code of a worker that cannot work on this machine, so that nobody starts it again.
@@ -82,22 +84,27 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
     };
     let link = Link::new(hello);
     let (grants_in, grants) = mpsc::channel(GRANTS_MAX);
-    let slots = Arc::new(Slots {
-        link: Arc::clone(&link),
-        blobs: BlobClient::new(args.coordinator.channel()),
-        prompts: Arc::new(Prompts::new(&BTreeMap::new()).context("read the prompts")?),
-        pool,
-    });
+    let prompts = Arc::new(Prompts::new(&BTreeMap::new()).context("read the prompts")?);
+    let blobs = BlobClient::new(args.coordinator.channel());
+    let slots = Arc::new(Slots::new(Arc::clone(&link), blobs, prompts, pool));
     let serving = tokio::spawn(slots.serve(grants));
-    let stay = link.stay(args.coordinator.channel(), grants_in);
-    match gone {
-        None => stay.await?,
-        Some(gone) => tokio::select! {
-            ended = stay => ended?,
-            _ = gone => {}
-        },
-    }
+    let leaving = tokio::spawn({
+        let link = Arc::clone(&link);
+        async move {
+            let Some(gone) = gone else { return };
+            let _ = gone.await;
+            // Said, not just done: what is held goes back without counting an attempt.
+            link.leave();
+        }
+    });
+    let span = tracing::error_span!("link", coordinator = %args.coordinator);
+    let stayed = link
+        .stay(args.coordinator.channel(), grants_in)
+        .instrument(span)
+        .await;
+    leaving.abort();
     serving.abort();
+    stayed?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,24 +114,23 @@ fn start_pool(args: &JoinArgs, slots: u32) -> anyhow::Result<Result<Pool, ExitCo
     let slots = NonZeroUsize::new(slots as usize).unwrap_or(NonZeroUsize::MIN);
     let entry = std::env::current_exe().context("find this program's own file")?;
     let pool = Pool::start(entry, interpreter, cages_for(slots)).context("make the cages")?;
-    #[expect(clippy::print_stderr, reason = "what the user must know before programs run")]
     match pool.isolation() {
         Isolation::Full => {}
-        Isolation::FullNocg | Isolation::Partial => eprintln!(
+        Isolation::FullNocg | Isolation::Partial => say(&format!(
             "warning: isolation is `{}`: programs run in namespaces with a read-only root, without rights and with \
              resource limits, but without a system-call filter and without a cgroup",
             pool.isolation()
-        ),
-        Isolation::None if args.i_know_this_is_unsafe => eprintln!(
+        )),
+        Isolation::None if args.i_know_this_is_unsafe => say(
             "warning: isolation is `none`: programs run as this user with resource limits only, and can read and \
-             change whatever this user can"
+             change whatever this user can",
         ),
         Isolation::None => {
-            eprintln!(
+            say(
                 "error: this host lets nothing be shut in but resources (isolation `none`): it allows no user \
                  namespaces\nhint: allow them (`sysctl user.max_user_namespaces=10000`; in a container, a seccomp \
                  profile that lets `clone`, `unshare` and `mount` through)\nhint: `--i-know-this-is-unsafe` runs \
-                 programs all the same; only for programs that you trust"
+                 programs all the same; only for programs that you trust",
             );
             return Ok(Err(EXIT_REFUSED.into()));
         }

@@ -19,8 +19,14 @@ use tonic::transport::Channel;
 const OUTGOING_MAX: usize = 1_024;
 /// Jobs beyond its slots that an evaluation worker asks for, so that a slot never waits for a message.
 const PREFETCH: u32 = 2;
-/// Longest wait before the next try to connect.
+/// Shortest and longest wait before the next try to connect.
+const RECONNECT_MIN: Duration = Duration::from_millis(50);
+/// As above.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long the coordinator may be out of reach before that is said.
+const UNREACHABLE_TOLD_AFTER: Duration = Duration::from_secs(1);
+/// How long the coordinator may take to hear a goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the coordinator has said about one lease.
 #[derive(Debug, Default)]
@@ -48,7 +54,27 @@ struct State {
     held: BTreeMap<LeaseId, Held>,
     /// Where messages go while the link is up.
     outgoing: Option<mpsc::Sender<WorkerMsg>>,
+    /// Jobs held beyond the room of a role when the link came up: so many are let go without offering room again.
+    owed: BTreeMap<Role, u32>,
+    /// Nothing new is taken.
     is_draining: bool,
+    /// It goes home once it holds nothing.
+    ends_when_idle: bool,
+}
+
+impl State {
+    /// Goes without one held job of a role; where to say what about the room it leaves.
+    fn offer_again(&mut self, role: Role) -> Option<(mpsc::Sender<WorkerMsg>, WorkerMsg)> {
+        let owed = self.owed.entry(role).or_default();
+        if *owed > 0 {
+            *owed -= 1;
+            return None;
+        }
+        if self.is_draining {
+            return None;
+        }
+        Some((self.outgoing.clone()?, WorkerMsg::Credit { role, n: 1 }))
+    }
 }
 
 /// The worker's end of the link, shared by its jobs.
@@ -58,6 +84,8 @@ pub struct Link {
     state: Mutex<State>,
     /// Counts the links so far; changes when one comes up or is lost.
     changed: watch::Sender<u64>,
+    /// It is to say goodbye.
+    goes_home: watch::Sender<bool>,
 }
 
 /// The lease is void: the job is to be dropped.
@@ -82,6 +110,7 @@ impl Link {
             hello,
             state: Mutex::default(),
             changed: watch::Sender::new(0),
+            goes_home: watch::Sender::new(false),
         })
     }
 
@@ -89,25 +118,42 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins, and joins again after every loss, until the coordinator refuses or sends the worker home. Grants come
-    /// out of `grants`.
+    /// Joins, and joins again after every loss, until the coordinator refuses, or it goes home: sent by the
+    /// coordinator, or by [`Self::leave`]. Grants come out of `grants`.
     ///
     /// # Errors
     /// The coordinator refuses this worker.
     pub async fn stay(&self, channel: Channel, grants: mpsc::Sender<JobGrant>) -> Result<(), LinkError> {
-        let mut wait = Duration::from_millis(50);
+        let mut wait = RECONNECT_MIN;
+        let mut unreachable = Unreachable::default();
         loop {
-            let joined_at = Instant::now();
+            let began = Instant::now();
             match self.join_once(channel.clone(), &grants).await? {
                 Ended::SentHome => return Ok(()),
-                Ended::Lost => {}
+                Ended::Lost => unreachable = Unreachable::default(),
+                Ended::NeverUp(status) => unreachable.tell(&status),
             }
-            if joined_at.elapsed() > RECONNECT_MAX {
-                wait = Duration::from_millis(50);
+            if began.elapsed() > RECONNECT_MAX {
+                wait = RECONNECT_MIN;
             }
-            tokio::time::sleep(jittered(wait)).await;
+            tokio::select! {
+                () = tokio::time::sleep(jittered(wait)) => {}
+                () = self.sent_home() => return Ok(()),
+            }
             wait = (wait * 2).min(RECONNECT_MAX);
         }
+    }
+
+    /// Takes nothing new and says goodbye, whatever is still held: the coordinator gives it to others, without
+    /// counting an attempt. [`Self::stay`] then ends.
+    pub fn leave(&self) {
+        self.state().is_draining = true;
+        self.goes_home.send_replace(true);
+    }
+
+    async fn sent_home(&self) {
+        // Cannot fail: the sender is this link's own.
+        let _ = self.goes_home.subscribe().wait_for(|goes_home| *goes_home).await;
     }
 
     async fn join_once(&self, channel: Channel, grants: &mpsc::Sender<JobGrant>) -> Result<Ended, LinkError> {
@@ -115,21 +161,27 @@ impl Link {
         // Room for the first three messages is there: the queue is new.
         let _ = sender.try_send(WorkerMsg::Hello(self.hello.clone()));
         let outgoing = ReceiverStream::new(receiver).map(v1::WorkerMsg::from);
-        let mut incoming = match LinkClient::new(channel).link(outgoing).await {
-            Ok(response) => response.into_inner(),
-            Err(status) => {
-                tracing::debug!(%status, "the coordinator cannot be reached");
-                return Ok(Ended::Lost);
-            }
+        let mut client = LinkClient::new(channel);
+        let mut incoming = tokio::select! {
+            response = client.link(outgoing) => match response {
+                Ok(response) => response.into_inner(),
+                Err(status) => return Ok(Ended::NeverUp(Box::new(status))),
+            },
+            () = self.sent_home() => return Ok(Ended::SentHome),
         };
         let mut ping = tokio::time::interval(Duration::from_secs(2));
         let mut ping_seq = 0;
         let ended = loop {
             let msg = tokio::select! {
                 msg = incoming.message() => msg,
+                () = self.sent_home() => {
+                    self.state().outgoing = None;
+                    say_goodbye(sender, incoming).await;
+                    break Ended::SentHome;
+                }
                 _ = ping.tick() => {
                     ping_seq += 1;
-                    // A full queue is a link that does not move; the keepalive of the connection ends it.
+                    // A full queue is a link that does not move; the coordinator ends it when it hears nothing.
                     let _ = sender.try_send(WorkerMsg::Ping { seq: ping_seq });
                     continue;
                 }
@@ -171,12 +223,11 @@ impl Link {
                     self.tell(lease, |news| news.is_void = true);
                 }
                 CoordMsg::Drain { last } => {
-                    self.state().is_draining = true;
-                    if last && self.state().held.is_empty() {
-                        let _ = sender.try_send(WorkerMsg::Goodbye {
-                            reason: "sent home".to_owned(),
-                        });
-                        break Ended::SentHome;
+                    let mut state = self.state();
+                    state.is_draining = true;
+                    state.ends_when_idle |= last;
+                    if state.ends_when_idle && state.held.is_empty() {
+                        self.goes_home.send_replace(true);
                     }
                 }
                 CoordMsg::Restarting { .. } => break Ended::Lost,
@@ -207,11 +258,13 @@ impl Link {
         });
         for (role, slots) in &self.hello.slots {
             let held = state.held.values().filter(|held| held.role == *role).count();
+            let held = u32::try_from(held).unwrap_or(u32::MAX);
             let room = match role {
                 Role::Gen => *slots,
                 Role::Eval => slots + PREFETCH,
             };
-            let n = room.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
+            let n = room.saturating_sub(held);
+            state.owed.insert(*role, held.saturating_sub(room));
             if n > 0 && !state.is_draining {
                 let _ = sender.try_send(WorkerMsg::Credit { role: *role, n });
             }
@@ -244,6 +297,13 @@ impl Link {
         self.state().held.get(&lease).map(|held| held.news.subscribe())
     }
 
+    /// Comes when a lease is void, or not held.
+    pub async fn voided(&self, lease: LeaseId) {
+        if let Some(mut news) = self.news(lease) {
+            let _ = news.wait_for(|news| news.is_void).await;
+        }
+    }
+
     /// Says something about a lease, again after every loss of the link, until `is_acked`.
     ///
     /// # Errors
@@ -265,8 +325,9 @@ impl Link {
             }
             tokio::select! {
                 news = news.wait_for(|news| news.is_void || is_acked(news)) => {
+                    // What came twice is acknowledged and then void: both may be seen at once.
                     return match news {
-                        Ok(news) if !news.is_void => Ok(()),
+                        Ok(news) if is_acked(&news) => Ok(()),
                         _ => Err(Void),
                     };
                 }
@@ -276,25 +337,60 @@ impl Link {
     }
 
     /// Lets a lease go and offers its room again.
-    pub fn let_go(&self, lease: LeaseId) {
-        let mut state = self.state();
-        let Some(held) = state.held.remove(&lease) else {
-            return;
+    pub async fn let_go(&self, lease: LeaseId) {
+        let offer = {
+            let mut state = self.state();
+            let Some(held) = state.held.remove(&lease) else {
+                return;
+            };
+            if state.ends_when_idle && state.held.is_empty() {
+                self.goes_home.send_replace(true);
+            }
+            state.offer_again(held.role)
         };
-        if let Some(outgoing) = &state.outgoing
-            && !state.is_draining
-        {
-            let _ = outgoing.try_send(WorkerMsg::Credit {
-                role: held.role,
-                n: 1,
-            });
+        if let Some((outgoing, credit)) = offer {
+            // Waits for room: an offer that is dropped is a slot that stays empty. On a link that was lost meanwhile
+            // nothing is missing: the next one offers all the room there is.
+            let _ = outgoing.send(credit).await;
         }
     }
 }
 
 enum Ended {
+    /// It was up.
     Lost,
+    NeverUp(Box<tonic::Status>),
     SentHome,
+}
+
+/// Says goodbye and waits until it was heard, which is when the coordinator ends the link.
+async fn say_goodbye(sender: mpsc::Sender<WorkerMsg>, mut incoming: tonic::Streaming<v1::CoordMsg>) {
+    let goodbye = WorkerMsg::Goodbye {
+        reason: "it goes home".to_owned(),
+    };
+    let heard = async {
+        if sender.send(goodbye).await.is_ok() {
+            while let Ok(Some(_)) = incoming.message().await {}
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, heard).await;
+}
+
+/// Since when the coordinator is out of reach, and whether that was said.
+#[derive(Default)]
+struct Unreachable {
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Unreachable {
+    fn tell(&mut self, status: &tonic::Status) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= UNREACHABLE_TOLD_AFTER && !std::mem::replace(&mut self.is_told, true) {
+            let error = status as &dyn std::error::Error;
+            tracing::warn!(error, "the coordinator cannot be reached and is tried again");
+        }
+    }
 }
 
 /// Somewhere between half of a wait and all of it, so that workers do not come back all at once.
@@ -302,3 +398,6 @@ fn jittered(wait: Duration) -> Duration {
     let share = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
     wait.mul_f64(0.5 + share / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,14 @@
-//! The process's log: on stderr, for people who look for the cause of something.
+//! What is said on stderr: messages for the user, and the process's log, for people who look for the cause of
+//! something.
+
+use std::io::Write;
 
 use tracing_subscriber::EnvFilter;
+
+/// Says something to the user on stderr. Where nobody reads it any more, that ends nothing.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
 
 /// Starts the log. `ROUNDHOUSE_LOG` chooses what is said, such as `info` or `roundhouse_worker=debug`; warnings and
 /// errors by default.

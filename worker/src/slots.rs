@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use roundhouse_proto::link::{JobGrant, JobResult, WorkerMsg};
+use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
     Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, GenerateWork, JobId, LeaseId, Payload,
     PromptSet, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::blob_client::BlobClient;
 use crate::evaluate::Cancellation;
@@ -21,17 +22,20 @@ use crate::llm::reference::Reference;
 
 /// Longest message of a failure.
 const MESSAGE_CHARS_MAX: usize = 500;
+/// Programs beyond those that run whose test sets are in memory, so that a cage never waits for one. The tests of a
+/// round come on top: there are at most as many as sessions.
+const LOADED_AHEAD: usize = 2;
+/// Bytes from which on a blob is decoded on a thread that may block.
+const DECODED_HERE_MAX: usize = 64 << 10;
 
 /// What the jobs of a worker share.
 pub struct Slots {
-    /// The link.
-    pub link: Arc<Link>,
-    /// Blobs.
-    pub blobs: BlobClient,
-    /// The prompts of sessions whose run has none of its own.
-    pub prompts: Arc<Prompts>,
-    /// Cages; none for a worker that runs no program.
-    pub pool: Option<Pool>,
+    link: Arc<Link>,
+    blobs: BlobClient,
+    prompts: Arc<Prompts>,
+    pool: Option<Pool>,
+    /// Room for the test sets of evaluations.
+    loaded: Semaphore,
 }
 
 /// Why a job ends without a result.
@@ -55,14 +59,35 @@ impl From<Void> for Stopped {
 }
 
 impl Slots {
+    /// Slots of a worker; no `pool` for one that runs no program.
+    pub fn new(link: Arc<Link>, blobs: BlobClient, prompts: Arc<Prompts>, pool: Option<Pool>) -> Self {
+        let loaded = pool.as_ref().map_or(0, Pool::cages) + LOADED_AHEAD;
+        Self {
+            link,
+            blobs,
+            prompts,
+            pool,
+            loaded: Semaphore::new(loaded),
+        }
+    }
+
     /// Takes up grants until there can be no more. Their number is bounded by the room that was offered.
     pub async fn serve(self: Arc<Self>, mut grants: mpsc::Receiver<JobGrant>) {
         while let Some(grant) = grants.recv().await {
             let slots = Arc::clone(&self);
             tokio::spawn(async move {
-                let lease = grant.lease;
-                slots.work(grant).await;
-                slots.link.let_go(lease);
+                let (job, lease) = (grant.job, grant.lease);
+                let working = Arc::clone(&slots);
+                // A task of its own: a job that panicked must neither keep its slot nor be waited for.
+                let worked = tokio::spawn(async move { working.work(grant).await }).await;
+                if worked.is_err_and(|error| error.is_panic()) {
+                    let failure = Failure {
+                        class: FailureClass::InfraRetry,
+                        message: "the worker panicked".to_owned(),
+                    };
+                    let _ = slots.deliver_result(job, lease, JobResult::Failed(failure)).await;
+                }
+                slots.link.let_go(lease).await;
             });
         }
     }
@@ -80,12 +105,18 @@ impl Slots {
             match work {
                 Work::Generate(work) => self.generate(job, lease, work).await,
                 Work::Evaluate(work) => {
-                    let result = self.evaluate(lease, work, priority).await?;
+                    let result = self.evaluate(work, priority).await?;
                     self.deliver_result(job, lease, result).await
                 }
             }
         };
-        match done.await {
+        // Whatever it waits for: a void lease ends it. To drop it loses nothing that was acknowledged.
+        let done = tokio::select! {
+            biased;
+            done = done => done,
+            () = self.link.voided(lease) => Err(Stopped::Void),
+        };
+        match done {
             Ok(()) => tracing::debug!(%job, %lease, "a job is done"),
             Err(Stopped::Void) => tracing::info!(%job, %lease, "a job is dropped: its lease is void"),
             Err(Stopped::Failed(mut failure)) => {
@@ -105,7 +136,7 @@ impl Slots {
     async fn generate(&self, job: JobId, lease: LeaseId, work: GenerateWork) -> Result<(), Stopped> {
         let statement = self.blobs.load_text(&Payload::Blob(work.statement)).await?;
         let public_cases = match work.public_cases {
-            Some(digest) => decode("TestSet", self.blobs.fetch(digest).await?, TestSet::from_bytes)?,
+            Some(digest) => decode("TestSet", self.blobs.fetch(digest).await?, TestSet::from_bytes).await?,
             None => TestSet::default(),
         };
         // The only model there is; a worker is never handed another, since it announces no endpoint.
@@ -118,7 +149,7 @@ impl Slots {
             .into());
         };
         let reference = self.blobs.fetch(reference).await?;
-        let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes)?;
+        let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes).await?;
         let model = Reference::new(material, work.settings.tester);
 
         let mut texts = Vec::new();
@@ -131,7 +162,7 @@ impl Slots {
             reports.push((
                 *round,
                 *program,
-                decode("EvaluationReport", report, EvaluationReport::from_bytes)?,
+                decode("EvaluationReport", report, EvaluationReport::from_bytes).await?,
             ));
         }
         let task = Task {
@@ -174,16 +205,11 @@ impl Slots {
 
     /// The built-in prompts with those of a run in their places.
     async fn replaced_prompts(&self, set: Digest) -> Result<Prompts, Failure> {
-        let set = decode("PromptSet", self.blobs.fetch(set).await?, PromptSet::from_bytes)?;
+        let set = decode("PromptSet", self.blobs.fetch(set).await?, PromptSet::from_bytes).await?;
         Prompts::new(&set.templates).map_err(|error| SessionError::from(error).into())
     }
 
-    async fn evaluate(
-        &self,
-        lease: LeaseId,
-        work: EvaluateWork,
-        priority: roundhouse_proto::work::Priority,
-    ) -> Result<JobResult, Stopped> {
+    async fn evaluate(&self, work: EvaluateWork, priority: Priority) -> Result<JobResult, Stopped> {
         let Some(pool) = &self.pool else {
             let message = "this worker runs no programs".to_owned();
             return Err(Failure {
@@ -192,29 +218,23 @@ impl Slots {
             }
             .into());
         };
+        // In the order in which they came. The semaphore is never closed.
+        let _room = match priority {
+            Priority::URGENT => None,
+            _ => self.loaded.acquire().await.ok(),
+        };
         let program = self.blobs.load(&work.program).await?;
-        let tests = Arc::new(decode(
-            "TestSet",
-            self.blobs.fetch(work.tests).await?,
-            TestSet::from_bytes,
-        )?);
+        let tests = self.blobs.fetch(work.tests).await?;
+        let tests = Arc::new(decode("TestSet", tests, TestSet::from_bytes).await?);
         let total = u32::try_from(tests.cases.len()).unwrap_or(u32::MAX);
-        let cancellation = Cancellation::default();
         let evaluation = Evaluation {
             work,
             program,
             tests,
             priority,
-            cancellation: cancellation.clone(),
+            cancellation: Cancellation::default(),
         };
-        let mut news = self.link.news(lease).ok_or(Void)?;
-        let report = tokio::select! {
-            report = pool.evaluate(evaluation) => report?,
-            _ = news.wait_for(|news| news.is_void) => {
-                cancellation.cancel();
-                return Err(Stopped::Void);
-            }
-        };
+        let report = pool.evaluate(evaluation).await?;
         let unjudged = report
             .cases
             .iter()
@@ -239,15 +259,28 @@ impl Slots {
     }
 }
 
-fn decode<T, E: std::fmt::Display>(
-    what: &str,
+/// Decodes a blob; a long one on a thread that may block, so that no ping waits for it.
+async fn decode<T, E>(
+    what: &'static str,
     bytes: Bytes,
-    from_bytes: impl FnOnce(Bytes) -> Result<T, E>,
-) -> Result<T, Failure> {
-    from_bytes(bytes).map_err(|error| Failure {
-        class: FailureClass::Job,
+    from_bytes: impl FnOnce(Bytes) -> Result<T, E> + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: std::fmt::Display + Send + 'static,
+{
+    let failed = |class, error: &dyn std::fmt::Display| Failure {
+        class,
         message: format!("decode a {what}: {error}"),
-    })
+    };
+    let decoded = if bytes.len() <= DECODED_HERE_MAX {
+        from_bytes(bytes)
+    } else {
+        tokio::task::spawn_blocking(move || from_bytes(bytes))
+            .await
+            .map_err(|error| failed(FailureClass::InfraRetry, &error))?
+    };
+    decoded.map_err(|error| failed(FailureClass::Job, &error))
 }
 
 /// A session's way to the coordinator.
@@ -324,6 +357,6 @@ impl SessionPort for LinkPort<'_> {
             return Err(self.void());
         };
         let report = self.slots.blobs.load(&report?).await?;
-        decode("EvaluationReport", report, EvaluationReport::from_bytes)
+        decode("EvaluationReport", report, EvaluationReport::from_bytes).await
     }
 }

@@ -29,7 +29,8 @@ pub enum Event {
         /// Address of the blob that holds it.
         spec_blob: Digest,
     },
-    /// The problems of a run that failures of ours left without a verdict are to be tried again.
+    /// The problems of a run that failures of ours left without a verdict are to be tried again. A run that was
+    /// asked to stop goes on.
     RetryRequested {
         /// Which.
         run: RunId,
@@ -116,4 +117,26 @@ pub enum Event {
     FileWritten(PendingFile),
     /// Time has passed.
     Ticked,
+}
+
+impl Event {
+    /// The link of the worker that said this; whatever a worker says shows that it is alive.
+    pub(crate) fn speaker(&self) -> Option<LinkId> {
+        match self {
+            Self::Joined { link, .. }
+            | Self::InventoryTaken { link, .. }
+            | Self::CreditOffered { link, .. }
+            | Self::Pinged { link, .. }
+            | Self::SessionWentOn { link, .. }
+            | Self::ResultCame { link, .. }
+            | Self::GivenBack { link, .. } => Some(*link),
+            Self::Submitted { .. }
+            | Self::RetryRequested { .. }
+            | Self::StopRequested { .. }
+            | Self::Left { .. }
+            | Self::LinkLost { .. }
+            | Self::FileWritten(_)
+            | Self::Ticked => None,
+        }
+    }
 }

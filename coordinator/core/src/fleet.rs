@@ -10,14 +10,14 @@ use crate::event::LinkId;
 
 /// Urgent jobs that a worker is sent beyond the room it offers: a session waits for each, and they go between two
 /// cases of what runs there.
-pub(crate) const URGENT_OVERDRAW: i64 = 16;
+const URGENT_OVERDRAW: i64 = 16;
 
 /// A joined worker.
 #[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) link: LinkId,
-    pub(crate) hello: Hello,
-    pub(crate) heard_ms: u64,
+struct Worker {
+    link: LinkId,
+    hello: Hello,
+    heard_ms: u64,
     credits: BTreeMap<Role, i64>,
 }
 

@@ -9,8 +9,9 @@ use crate::record::{JobOutcome, JobRecord, StoredState, Subject};
 ///
 /// ```text
 /// Held ◄─► Ready ──► Leased ──► Settled
-///            ▲          │
-///            └──────────┘ worker lost, given back, or failed for our reasons
+///  ▲ ▲                 │           │
+///  │ └─────────────────┘           │ worker lost, given back, or failed for our reasons
+///  └───────────────────────────────┘ tried again
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum JobState {

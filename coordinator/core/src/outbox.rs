@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use roundhouse_proto::link::CoordMsg;
-use roundhouse_proto::{Failure, GenerationOutcome, Payload, RunId, SessionEvent};
+use roundhouse_proto::{Failure, GenerationOutcome, Payload, Role, RunId, SessionEvent};
 
 use crate::event::LinkId;
 use crate::record::{PendingFile, Write};
@@ -27,6 +27,10 @@ impl Outbox {
 
     pub(crate) fn send(&mut self, link: LinkId, msg: CoordMsg) {
         self.commands.push(Command::Send { link, msg });
+    }
+
+    pub(crate) fn close(&mut self, link: LinkId) {
+        self.commands.push(Command::Close { link });
     }
 
     pub(crate) fn tell(&mut self, run: RunId, progress: Progress) {
@@ -167,7 +171,7 @@ pub enum Progress {
     /// Jobs wait for a role that no worker plays.
     Waiting {
         /// Which role.
-        role: roundhouse_proto::Role,
+        role: Role,
         /// How many jobs.
         jobs: u32,
     },

@@ -1,91 +1,26 @@
-//! One run in memory: its problems from session to verdict, its clock, and what its summary is made of.
+//! One run in memory: its problems from session to verdict, and its clock.
+//!
+//! What it has come to so far is in [`findings`]. Changed only by [`crate::Coordinator`]; it stores and sends nothing
+//! itself.
+
+mod findings;
+mod problem;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundhouse_proto::{
-    Digest, EvaluateWork, Failure, FailureClass, GenerateWork, GenerationOutcome, JobId, JobKind, RunId,
-    SessionEvent, Work,
-};
+use roundhouse_proto::{EvaluateWork, GenerateWork, GenerationOutcome, JobId, JobKind, SessionEvent, Work};
 
+use self::problem::ProblemState;
 use crate::clock::Now;
 use crate::job::{Job, JobState};
-use crate::outbox::Files;
-use crate::record::{JobOutcome, PendingFile, RunRecord, SessionRecord, Subject};
+use crate::record::{JobOutcome, JobRecord, RunRecord, SessionRecord, Subject};
 use crate::run::{ProblemSpec, RunSpec};
-use crate::summary::{ProblemOutcome, ProblemSummary, RunStatus, RunSummary, RunTimes};
 
 /// Characters of an output that the report of a round's tests keeps.
 const ROUND_OUTPUT_CHARS: u32 = 1_000;
 /// Characters of an output that the final report keeps.
 const FINAL_OUTPUT_CHARS: u32 = 100;
-
-/// One problem: its session, the tests of its rounds, its final evaluation.
-#[derive(Debug)]
-pub(crate) struct ProblemState {
-    pub(crate) generate: Job,
-    pub(crate) events: Vec<SessionEvent>,
-    pub(crate) tests: BTreeMap<(u32, Digest), Job>,
-    pub(crate) evaluate: Option<Job>,
-    /// It is no longer counted in [`Run::problems_open`].
-    counted: bool,
-}
-
-impl ProblemState {
-    fn new(run: RunId, position: u32) -> Self {
-        let id = JobId {
-            run,
-            problem: position,
-            kind: JobKind::Generate,
-        };
-        let generate = Job::new(id, None);
-        Self {
-            generate,
-            events: Vec::new(),
-            tests: BTreeMap::new(),
-            evaluate: None,
-            counted: false,
-        }
-    }
-
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
-        std::iter::once(&self.generate)
-            .chain(self.tests.values())
-            .chain(&self.evaluate)
-    }
-
-    fn outcome(&self, spec: &ProblemSpec) -> ProblemOutcome {
-        let outcome = match self.generate.outcome() {
-            None => return ProblemOutcome::Open,
-            Some(JobOutcome::Error(failure)) => return ProblemOutcome::Error(failure.clone()),
-            Some(JobOutcome::Evaluated { .. }) => return ProblemOutcome::Open,
-            Some(JobOutcome::Generated(outcome)) => outcome,
-        };
-        if outcome.program.is_none() {
-            return ProblemOutcome::NoProgram(outcome.stop_reason);
-        }
-        if spec.tests.is_none() {
-            return ProblemOutcome::Judged {
-                passed: 0,
-                total: 0,
-                report: None,
-            };
-        }
-        match self.evaluate.as_ref().and_then(Job::outcome) {
-            None | Some(JobOutcome::Generated(_)) => ProblemOutcome::Open,
-            Some(JobOutcome::Error(failure)) => ProblemOutcome::Error(failure.clone()),
-            Some(JobOutcome::Evaluated {
-                report,
-                passed,
-                total,
-            }) => ProblemOutcome::Judged {
-                passed: *passed,
-                total: *total,
-                report: Some(report.clone()),
-            },
-        }
-    }
-}
 
 /// Whether a run takes anything new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,12 +42,13 @@ pub(crate) struct Run {
     pub(crate) mode: Mode,
     /// People were told that every session has ended.
     pub(crate) generation_over_told: bool,
-    pub(crate) problems: Vec<ProblemState>,
+    problems: Vec<ProblemState>,
     index_of: BTreeMap<u32, usize>,
     generation_open: usize,
     problems_open: usize,
-    /// The run's clock stood at this when the coordinator took it up.
+    /// The run's clock stood at this when the coordinator took it up, or when it was opened again.
     clock_base_ms: u64,
+    /// When that was, on the monotonic clock.
     opened_ms: u64,
 }
 
@@ -147,7 +83,7 @@ impl Run {
     }
 
     /// Puts a stored job in its place; the run's clock goes on from the latest one.
-    pub(crate) fn restore_job(&mut self, record: crate::record::JobRecord) {
+    pub(crate) fn restore_job(&mut self, record: JobRecord) {
         self.clock_base_ms = self.clock_base_ms.max(record.at_ms);
         let Some(problem) = self.problem_mut(record.job.problem) else {
             return;
@@ -175,7 +111,7 @@ impl Run {
         self.clock_base_ms + now.monotonic_ms.saturating_sub(self.opened_ms)
     }
 
-    pub(crate) fn index(&self, position: u32) -> Option<usize> {
+    fn index(&self, position: u32) -> Option<usize> {
         self.index_of.get(&position).copied()
     }
 
@@ -214,7 +150,7 @@ impl Run {
         }
     }
 
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+    fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.problems.iter().flat_map(ProblemState::jobs)
     }
 
@@ -235,14 +171,17 @@ impl Run {
             .count();
         let spec = Arc::clone(&self.spec);
         for (spec, problem) in spec.problems.iter().zip(&mut self.problems) {
-            problem.counted = problem.outcome(spec) != ProblemOutcome::Open;
+            problem.counted = problem.is_settled(spec);
         }
         self.problems_open = self.problems.iter().filter(|problem| !problem.counted).count();
     }
 
     /// Takes a problem out of the open ones once it is settled; `true` the first time.
     pub(crate) fn count_settled(&mut self, position: u32) -> bool {
-        if !self.problem_is_settled(position) {
+        if !self
+            .problem(position)
+            .is_some_and(|(spec, problem)| problem.is_settled(spec))
+        {
             return false;
         }
         let Some(problem) = self.problem_mut(position) else {
@@ -278,11 +217,6 @@ impl Run {
         reopened
     }
 
-    fn problem_is_settled(&self, position: u32) -> bool {
-        self.problem(position)
-            .is_some_and(|(spec, problem)| problem.outcome(spec) != ProblemOutcome::Open)
-    }
-
     /// The tests whose report a session waits for: it asked for them last.
     pub(crate) fn awaited_tests(&self, session: &JobId) -> Option<JobId> {
         let (_, problem) = self.problem(session.problem)?;
@@ -304,6 +238,16 @@ impl Run {
             && self
                 .problem(id.problem)
                 .is_some_and(|(_, problem)| is_over(problem))
+    }
+
+    /// Whether a job that waits is not to be handed out as things stand: tests that are for nobody, and the
+    /// evaluations of a staged run whose sessions have not all ended.
+    pub(crate) fn holds_back(&self, id: &JobId) -> bool {
+        match id.kind {
+            JobKind::Generate => false,
+            JobKind::RoundTests { .. } => self.is_for_nobody(id),
+            JobKind::Evaluate => self.spec.staged && !self.generation_is_over(),
+        }
     }
 
     /// The final evaluation that a settled session asks for; none if there is no program or no case.
@@ -381,129 +325,6 @@ impl Run {
         }))
     }
 
-    /// Files that a record names as pending; none if the record names what the run does not have.
-    pub(crate) fn files(&self, pending: PendingFile) -> Option<Files> {
-        let spec = || Arc::clone(&self.spec);
-        match pending {
-            PendingFile::Statements { .. } => Some(Files::Statements { spec: spec() }),
-            PendingFile::Round { problem, round, .. } => {
-                self.problem(problem)?
-                    .1
-                    .events
-                    .iter()
-                    .find_map(|event| match event {
-                        SessionEvent::RoundEnd {
-                            round: ended,
-                            code,
-                            report,
-                            tests_raw,
-                            ..
-                        } if *ended == round => Some(Files::Round {
-                            spec: spec(),
-                            problem,
-                            round,
-                            code: code.clone(),
-                            report: report.clone(),
-                            tests_raw: tests_raw.clone(),
-                        }),
-                        _ => None,
-                    })
-            }
-            PendingFile::Session { problem, .. } => {
-                let state = self.problem(problem)?.1;
-                let outcome = match state.generate.outcome()? {
-                    JobOutcome::Generated(outcome) => Ok(outcome.clone()),
-                    JobOutcome::Error(failure) => Err(failure.clone()),
-                    JobOutcome::Evaluated { .. } => return None,
-                };
-                Some(Files::Session {
-                    spec: spec(),
-                    problem,
-                    events: state.events.clone(),
-                    outcome,
-                })
-            }
-            PendingFile::Reports { .. } => {
-                self.record.finished?;
-                Some(Files::Reports {
-                    summary: self.summary(),
-                })
-            }
-        }
-    }
-
-    fn times(&self) -> RunTimes {
-        let start = self.record.first_grant_ms.unwrap_or(0);
-        let last = |jobs: &mut dyn Iterator<Item = &Job>| {
-            jobs.filter(|job| job.is_settled())
-                .map(|job| job.at_ms.saturating_sub(start))
-                .max()
-                .unwrap_or(0)
-        };
-        let generation_ms = last(&mut self.problems.iter().map(|problem| &problem.generate));
-        let verdict_ms = last(
-            &mut self
-                .problems
-                .iter()
-                .filter_map(|problem| problem.evaluate.as_ref()),
-        );
-        let evaluations = self
-            .problems
-            .iter()
-            .filter_map(|problem| problem.evaluate.as_ref());
-        RunTimes {
-            total_ms: generation_ms.max(verdict_ms),
-            generation_ms,
-            generation_busy_ms: self.problems.iter().map(|problem| problem.generate.busy_ms).sum(),
-            evaluation_busy_ms: evaluations.map(|job| job.busy_ms).sum(),
-        }
-    }
-
-    pub(crate) fn generation_ms(&self) -> u64 {
-        self.times().generation_ms
-    }
-
-    pub(crate) fn summary(&self) -> RunSummary {
-        let problems: Vec<_> = self
-            .spec
-            .problems
-            .iter()
-            .zip(&self.problems)
-            .map(|(spec, problem)| ProblemSummary {
-                outcome: problem.outcome(spec),
-                events: problem.events.clone(),
-                generation: match problem.generate.outcome() {
-                    Some(JobOutcome::Generated(outcome)) => Some(outcome.clone()),
-                    Some(JobOutcome::Evaluated { .. } | JobOutcome::Error(_)) | None => None,
-                },
-                attempts: problem.generate.attempts,
-            })
-            .collect();
-        let count = |is: fn(&ProblemOutcome) -> bool| problems.iter().filter(|p| is(&p.outcome)).count();
-        let open = count(|outcome| *outcome == ProblemOutcome::Open);
-        let errors = count(|outcome| matches!(outcome, ProblemOutcome::Error(_)));
-        let status = match (open, errors) {
-            (0, 0) => RunStatus::Complete,
-            (0, 1) => RunStatus::Incomplete {
-                reason: "1 error".to_owned(),
-            },
-            (0, n) => RunStatus::Incomplete {
-                reason: format!("{n} errors"),
-            },
-            _ => RunStatus::Running,
-        };
-        RunSummary {
-            spec: Arc::clone(&self.spec),
-            status,
-            times: self.times(),
-            generation_slots: self.record.generation_slots,
-            evaluation_slots: self.record.evaluation_slots,
-            cores: self.record.cores,
-            finished: self.record.finished,
-            problems,
-        }
-    }
-
     /// Settles a job; `false` if it was settled before.
     pub(crate) fn settle(&mut self, id: &JobId, outcome: JobOutcome, now: Now) -> bool {
         let at_ms = self.clock_ms(now);
@@ -515,14 +336,5 @@ impl Run {
         job.at_ms = at_ms;
         self.generation_open -= usize::from(id.kind == JobKind::Generate);
         true
-    }
-}
-
-/// The failure of a job whose attempts are used up.
-pub(crate) fn given_up(attempts: u32, last: &str) -> Failure {
-    let message = format!("given up after {attempts} attempts: {last}");
-    Failure {
-        class: FailureClass::InfraFatal,
-        message,
     }
 }

@@ -27,8 +27,6 @@ pub struct RunRecord {
     pub cores: u32,
     /// When its last job was settled.
     pub finished: Option<Stamp>,
-    /// Why it was stopped before its end.
-    pub stopped: Option<String>,
 }
 
 /// How a stored job stands.

@@ -14,7 +14,7 @@ pub enum RunStatus {
     Running,
     /// Every problem has passed or failed.
     Complete,
-    /// It is over, but for the problems that failures of ours left without a verdict, or it was stopped.
+    /// It is over, but for the problems that failures of ours left without a verdict.
     Incomplete {
         /// Why, such as `2 errors`.
         reason: String,

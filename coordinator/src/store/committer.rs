@@ -39,7 +39,7 @@ impl Default for Patience {
         Self {
             pause_min: Duration::from_millis(100),
             pause_max: Duration::from_secs(5),
-            close_max: Duration::from_secs(10),
+            close_max: Duration::from_secs(2),
         }
     }
 }

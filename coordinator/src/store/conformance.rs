@@ -64,7 +64,6 @@ fn run_record(n: u128, slots: u32) -> RunRecord {
         evaluation_slots: 1,
         cores: 2,
         finished: None,
-        stopped: None,
     }
 }
 

@@ -121,7 +121,7 @@ impl Seat {
         })
     }
 
-    /// How well the last cage shuts programs in.
+    /// How well the first cage shuts programs in, and every later one at least.
     pub(crate) fn isolation(&self) -> Isolation {
         self.isolation
     }
@@ -164,7 +164,67 @@ impl Seat {
     fn replace(&mut self) -> Result<Box<dyn Runner>, CageFailure> {
         self.loaded = None;
         let cage = self.source.start(self.cpu)?;
-        self.isolation = cage.isolation();
+        let found = cage.isolation();
+        if found < self.isolation {
+            // Nobody agreed to programs being shut in less well than when this worker started.
+            let expected = self.isolation;
+            return Err(CageFailure(format!(
+                "a new cage has isolation `{found}`, the first one had `{expected}`: refused"
+            )));
+        }
         Ok(cage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Gives strong cages first, weak ones afterwards.
+    #[derive(Default)]
+    struct Weakening {
+        is_weak: AtomicBool,
+    }
+
+    struct Weak(Isolation);
+
+    impl CageSource for Weakening {
+        fn start(&self, _cpu: Option<usize>) -> Result<Box<dyn Runner>, CageFailure> {
+            let isolation = match self.is_weak.swap(true, Ordering::SeqCst) {
+                false => Isolation::Partial,
+                true => Isolation::None,
+            };
+            Ok(Box::new(Weak(isolation)))
+        }
+    }
+
+    impl Runner for Weak {
+        fn isolation(&self) -> Isolation {
+            self.0
+        }
+
+        fn load(&mut self, _program: &[u8]) -> Result<(), CageFailure> {
+            Err(CageFailure("nothing is ever loaded here".to_owned()))
+        }
+
+        fn run(
+            &mut self,
+            _run: &Run<'_>,
+            _stdout: &mut dyn FnMut(&[u8]) -> Flow,
+        ) -> Result<RunEnd, CageFailure> {
+            Err(CageFailure("nothing ever runs here".to_owned()))
+        }
+    }
+
+    #[test]
+    fn cage_that_shuts_in_less_well_than_the_first_one_is_refused() {
+        let mut seat = Seat::start(Arc::<Weakening>::default(), None).expect("the first cage is there");
+        seat.clear();
+        let refused = seat.replace().err().map(|failure| failure.to_string());
+        let expected = "a new cage has isolation `none`, the first one had `partial`: refused";
+        assert_eq!(refused.as_deref(), Some(expected));
+        assert_eq!(seat.isolation(), Isolation::Partial);
     }
 }

@@ -151,7 +151,6 @@ pub(crate) fn run_record(spec: &RunSpec) -> RunRecord {
         evaluation_slots: 0,
         cores: 0,
         finished: None,
-        stopped: None,
     }
 }
 

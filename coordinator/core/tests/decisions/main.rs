@@ -1,12 +1,14 @@
 //! The coordinator's decisions, seen from outside: events in, whole outboxes out.
 
 mod disk;
+mod draining;
 mod expected;
 mod fleet;
 mod interleavings;
 mod leases;
 mod pipeline;
 mod restarts;
+mod retrying;
 mod spec;
 mod times;
 mod world;

@@ -4,6 +4,10 @@
 //! Every session and every evaluation comes to the same, whoever works on it and however often; so a run's outcomes
 //! do not depend on what happens between.
 
+mod chance;
+mod script;
+mod worker;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,135 +15,19 @@ use roundhouse_core::record::{PendingFile, StoredState, Write};
 use roundhouse_core::run::RunSpec;
 use roundhouse_core::summary::{ProblemOutcome, RunSummary};
 use roundhouse_core::{Command, Coordinator, Event, Files, LinkId, Outbox, Progress, Timing};
-use roundhouse_proto::link::{CoordMsg, JobGrant, JobResult, RunningLease};
-use roundhouse_proto::work::Priority;
-use roundhouse_proto::{FailureClass, JobId, JobKind, LeaseId, Role, SessionEvent, Work};
+use roundhouse_proto::link::CoordMsg;
+use roundhouse_proto::{FailureClass, JobKind, Role};
 
+use self::script::{BUSY_MS, Script, script};
+use self::worker::{Unacknowledged, Worker, role_of, to_event};
+pub(crate) use self::{chance::Chance, script::world_spec};
 use crate::disk::Disk;
 use crate::spec::*;
 
 /// Slots of every worker for each role.
 pub(crate) const SLOTS: u32 = 2;
-/// Urgent jobs that a worker may have beyond its slots.
-const OVERDRAW: usize = 16;
 /// Steps in which a run must come to its end once nothing disturbs it any more.
 const CALM_STEPS_MAX: u32 = 20_000;
-/// How long a slot is busy with an evaluation that counts, in milliseconds.
-const BUSY_MS: u64 = 11;
-
-/// A run with every way in which a problem can end.
-pub(crate) fn world_spec(parallel: bool, staged: bool) -> Arc<RunSpec> {
-    spec(6, |spec| {
-        (spec.parallel, spec.staged) = (parallel, staged);
-        spec.attempts_max = u32::MAX;
-        let problem = &mut spec.problems[2];
-        (problem.tests, problem.tiers) = (None, Vec::new());
-    })
-}
-
-/// What a session leaves behind, and the failure that ends it if it does not finish.
-type Script = (Vec<SessionEvent>, Option<JobResult>);
-
-fn script(problem: u32) -> Script {
-    let round = |round| {
-        [
-            said(problem, round),
-            test_request(problem, round),
-            round_end(problem, round),
-        ]
-    };
-    let finished = SessionEvent::Finished(with_program(problem));
-    match problem {
-        1 => ([&round(0)[..], &round(1), &[finished]].concat(), None),
-        2 => (vec![said(2, 0), SessionEvent::Finished(without_program())], None),
-        3 => (vec![said(3, 0), finished], None),
-        4 => (
-            round(0)[..2].to_vec(),
-            Some(failed(FailureClass::Model, "the model is gone")),
-        ),
-        5 => ([&round(0)[..], &[finished]].concat(), None),
-        _ => (vec![finished], None),
-    }
-}
-
-fn verdict(job: &JobId) -> JobResult {
-    match (job.kind, job.problem) {
-        (JobKind::RoundTests { round, .. }, problem) => evaluated(round_report(problem, round), 2),
-        (_, 6) => failed(FailureClass::Job, "the tests cannot be read"),
-        (_, 5) => evaluated(final_report(5), 1),
-        (_, problem) => evaluated(final_report(problem), CASES),
-    }
-}
-
-/// A linear congruential generator: the same seed gives the same world.
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits fit") % n
-    }
-
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        let at = self.below(of.len().max(1));
-        of.get(at).cloned()
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Task {
-    job: JobId,
-    /// Events of its session so far.
-    events: usize,
-    /// Rounds whose report has come.
-    reports: Vec<u32>,
-}
-
-#[derive(Clone, Debug)]
-enum Unacknowledged {
-    Session(u64, SessionEvent),
-    Result(JobResult),
-}
-
-#[derive(Debug)]
-struct Worker {
-    n: u8,
-    link: Option<LinkId>,
-    tasks: BTreeMap<LeaseId, Task>,
-    spool: Vec<(LeaseId, JobId, Unacknowledged)>,
-    offered: BTreeMap<Role, i64>,
-}
-
-impl Worker {
-    fn held(&self, role: Role) -> Vec<&Task> {
-        self.tasks
-            .values()
-            .filter(|task| role_of(&task.job) == role)
-            .collect()
-    }
-
-    fn inventory(&self) -> Vec<RunningLease> {
-        let tasks = self.tasks.iter().map(|(lease, task)| (task.job, *lease));
-        let spool = self.spool.iter().map(|(lease, job, _)| (*job, *lease));
-        let held: BTreeMap<LeaseId, JobId> = tasks.chain(spool).map(|(job, lease)| (lease, job)).collect();
-        held.into_iter().map(|(lease, job)| running(job, lease)).collect()
-    }
-}
-
-fn role_of(job: &JobId) -> Role {
-    match job.kind {
-        JobKind::Generate => Role::Gen,
-        JobKind::RoundTests { .. } | JobKind::Evaluate => Role::Eval,
-    }
-}
-
 #[derive(Debug, Default)]
 struct Link {
     up: VecDeque<Event>,
@@ -395,97 +283,6 @@ impl World {
         }
     }
 
-    // --- workers
-
-    fn take(&mut self, i: usize, grant: &JobGrant) {
-        let JobGrant { job, lease, work, .. } = grant;
-        let role = role_of(job);
-        let worker = &mut self.workers[i];
-        assert!(
-            worker.tasks.values().all(|task| task.job != *job),
-            "{job} was handed out to a worker that works on it"
-        );
-        *worker.offered.entry(role).or_default() -= 1;
-        let mut task = Task {
-            job: *job,
-            events: 0,
-            reports: Vec::new(),
-        };
-        if let Work::Generate(work) = work {
-            let (events, _) = &self.scripts[&job.problem];
-            assert_eq!(Some(work.resume.as_slice()), events.get(..work.resume.len()));
-            task.events = work.resume.len();
-            for (round, program_digest, report) in &work.reports {
-                let expected = (
-                    program(job.problem, *round).digest(),
-                    round_report(job.problem, *round),
-                );
-                assert_eq!((*program_digest, report), (expected.0, &expected.1));
-                task.reports.push(*round);
-            }
-        }
-        worker.tasks.insert(*lease, task);
-        let held = worker.held(role);
-        let is_normal = |task: &&&Task| Priority::of(&task.job) == Priority::NORMAL;
-        let slots = SLOTS as usize;
-        assert!(
-            held.iter().filter(is_normal).count() <= slots,
-            "{role} slots are over-committed"
-        );
-        assert!(held.len() <= slots + OVERDRAW, "urgent jobs have no bound");
-    }
-
-    /// Leases whose work can go on.
-    fn workable(&self) -> Vec<(usize, LeaseId)> {
-        let all = self.workers.iter().enumerate();
-        all.flat_map(|(i, worker)| worker.tasks.iter().map(move |(lease, task)| (i, *lease, task)))
-            .filter(|(_, _, task)| {
-                let (events, _) = &self.scripts[&task.job.problem];
-                let last = task.events.checked_sub(1).and_then(|last| events.get(last));
-                match (task.job.kind, last) {
-                    (JobKind::Generate, Some(SessionEvent::TestRequest { round, .. })) => {
-                        task.reports.contains(round)
-                    }
-                    _ => true,
-                }
-            })
-            .map(|(i, lease, _)| (i, lease))
-            .collect()
-    }
-
-    /// A worker goes on with one of its tasks; `fails` is what an evaluation comes to instead.
-    fn work(&mut self, i: usize, lease: LeaseId, fails: Option<JobResult>) {
-        let worker = &mut self.workers[i];
-        let Some(task) = worker.tasks.get_mut(&lease) else {
-            return;
-        };
-        let job = task.job;
-        let (message, is_over) = if job.kind == JobKind::Generate {
-            let (events, end) = &self.scripts[&job.problem];
-            match (events.get(task.events), end) {
-                (Some(event), _) => {
-                    task.events += 1;
-                    let is_over = matches!(event, SessionEvent::Finished(_));
-                    let seq = u64::try_from(task.events).expect("it is small");
-                    (Unacknowledged::Session(seq, event.clone()), is_over)
-                }
-                (None, Some(failure)) => (Unacknowledged::Result(failure.clone()), true),
-                (None, None) => panic!("the session of {job} was handed out after its end"),
-            }
-        } else {
-            (
-                Unacknowledged::Result(fails.unwrap_or_else(|| verdict(&job))),
-                true,
-            )
-        };
-        if is_over {
-            worker.tasks.remove(&lease);
-        }
-        worker.spool.push((lease, job, message.clone()));
-        self.say(i, |link| to_event(link, lease, job, message));
-        self.offer(i);
-    }
-
     fn tick(&mut self, ms: u64) {
         self.now_ms += ms;
         self.handle(Event::Ticked);
@@ -693,23 +490,5 @@ impl World {
 
     pub(crate) fn done_n(&self) -> u32 {
         self.done_n
-    }
-}
-
-fn to_event(link: LinkId, lease: LeaseId, job: JobId, message: Unacknowledged) -> Event {
-    match message {
-        Unacknowledged::Session(seq, event) => Event::SessionWentOn {
-            link,
-            job,
-            lease,
-            seq,
-            event,
-        },
-        Unacknowledged::Result(result) => Event::ResultCame {
-            link,
-            job,
-            lease,
-            result,
-        },
     }
 }

@@ -1,0 +1,163 @@
+//! Leases: which worker holds which job, and what becomes of a job that is taken back.
+//!
+//! Begun in [`super::granting`], ended here or, with the job, in [`super::settling`]. The lease id is the only fence:
+//! what comes under another one is to be forgotten.
+
+use roundhouse_proto::link::CoordMsg;
+use roundhouse_proto::{Failure, FailureClass, JobId, JobKind, LeaseId, RunId, WorkerId};
+
+use super::Coordinator;
+use crate::clock::Now;
+use crate::event::LinkId;
+use crate::job::JobState;
+use crate::outbox::{Outbox, Progress};
+use crate::record::{JobOutcome, Write};
+
+/// Grants of a job after which the next attempt that settles nothing is its last, whoever was to blame: the bound
+/// of jobs that are given back again and again.
+const GRANTS_MAX: u32 = 100;
+
+/// How an attempt ended that settled nothing.
+pub(super) enum Attempt<'a> {
+    /// It failed, and counts against the job.
+    Failed(&'a str),
+    /// It was given back.
+    Returned(&'a str),
+}
+
+impl Coordinator {
+    pub(super) fn given_back(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        lease: LeaseId,
+        reason: &str,
+        outbox: &mut Outbox,
+    ) {
+        if self.fleet.worker_on(link).is_none() {
+            return;
+        }
+        if self.job_under(link, lease).is_none() {
+            outbox.send(link, CoordMsg::Forget { lease });
+            return;
+        }
+        self.take_back(now, lease, &Attempt::Returned(reason), outbox);
+    }
+
+    pub(super) fn take_back_all(
+        &mut self,
+        now: Now,
+        worker: WorkerId,
+        attempt: &Attempt<'_>,
+        outbox: &mut Outbox,
+    ) {
+        for lease in self.leases_of(worker) {
+            self.take_back(now, lease, attempt, outbox);
+        }
+    }
+
+    /// The one way in which a lease ends without its job being settled. A job whose attempts are used up is given up.
+    pub(super) fn take_back(&mut self, now: Now, lease: LeaseId, attempt: &Attempt<'_>, outbox: &mut Outbox) {
+        let Some(id) = self.leases.remove(&lease) else {
+            return;
+        };
+        let Some(run) = self.runs.get_mut(&id.run) else {
+            return;
+        };
+        let (at_ms, place) = (run.clock_ms(now), run.place(id.problem));
+        let attempts_max = run.spec.attempts_max;
+        let is_for_nobody = run.is_for_nobody(&id);
+        let Some(job) = run.job_mut(&id) else { return };
+        if id.kind == JobKind::Generate {
+            job.add_busy(now.monotonic_ms);
+        }
+        job.at_ms = at_ms;
+        job.state = JobState::Held;
+        let reason = match attempt {
+            Attempt::Failed(reason) => {
+                job.failed_attempts += 1;
+                reason
+            }
+            Attempt::Returned(reason) => reason,
+        };
+        let used_up = [(job.failed_attempts, attempts_max), (job.attempts, GRANTS_MAX)]
+            .into_iter()
+            .find(|(n, max)| n >= max);
+        if let Some((attempts, _)) = used_up {
+            let failure = given_up(attempts, reason);
+            self.settle(now, id, JobOutcome::Error(failure), outbox);
+            return;
+        }
+        outbox.write(Write::Job(job.record()));
+        if !is_for_nobody {
+            let (job, reason) = (id.to_string(), (*reason).to_owned());
+            outbox.tell(
+                id.run,
+                Progress::Retried {
+                    index: place,
+                    job,
+                    reason,
+                },
+            );
+        }
+        self.sort_jobs_of(id.run, id.problem);
+        self.tell_when_drained(id.run, outbox);
+    }
+
+    pub(super) fn holder(&self, lease: LeaseId) -> Option<WorkerId> {
+        let id = self.leases.get(&lease)?;
+        self.runs
+            .get(&id.run)?
+            .job(id)?
+            .holder()
+            .map(|(_, worker)| worker)
+    }
+
+    /// The job under a lease that the worker on this link holds.
+    pub(super) fn job_under(&self, link: LinkId, lease: LeaseId) -> Option<JobId> {
+        let worker = self.fleet.worker_on(link)?;
+        (self.holder(lease) == Some(worker))
+            .then(|| self.leases.get(&lease).copied())
+            .flatten()
+    }
+
+    pub(super) fn leases_of(&self, worker: WorkerId) -> Vec<LeaseId> {
+        self.leases
+            .keys()
+            .copied()
+            .filter(|lease| self.holder(*lease) == Some(worker))
+            .collect()
+    }
+
+    /// Whether a lease was granted on this link so short a time ago that its worker may not have it yet.
+    pub(super) fn may_be_on_its_way(&self, now: Now, link: LinkId, lease: LeaseId) -> bool {
+        let job = self
+            .leases
+            .get(&lease)
+            .and_then(|id| self.runs.get(&id.run)?.job(id));
+        match job.map(|job| &job.state) {
+            Some(JobState::Leased {
+                link: sent_on,
+                since_ms,
+                ..
+            }) => {
+                let age_ms = now.monotonic_ms.saturating_sub(*since_ms);
+                *sent_on == link && age_ms < self.timing.silence_ms
+            }
+            Some(JobState::Held | JobState::Ready | JobState::Settled(_)) | None => false,
+        }
+    }
+
+    pub(super) fn is_leased(&self, run: RunId, kind_is: impl Fn(&JobKind) -> bool) -> bool {
+        self.leases.values().any(|id| id.run == run && kind_is(&id.kind))
+    }
+}
+
+/// The failure of a job whose attempts are used up.
+fn given_up(attempts: u32, last: &str) -> Failure {
+    let message = format!("given up after {attempts} attempts: {last}");
+    Failure {
+        class: FailureClass::InfraFatal,
+        message,
+    }
+}
