@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::dataset_command;
+#[cfg(feature = "local")]
 use crate::run_args::RunArgs;
-use crate::verify_command::VerifyArgs;
 
 /// Runs code-generation benchmarks: problems in, programs from a model, verdicts and a report out.
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Generate, evaluate and report on this machine
+    #[cfg(feature = "local")]
     Run(Box<RunArgs>),
     /// Look at, check or fetch problems
     #[command(subcommand)]
@@ -47,7 +48,8 @@ pub enum DatasetCommand {
     /// Print what is in a problems file
     Show(dataset_command::ShowArgs),
     /// Judge the programs that come with the problems
-    Verify(VerifyArgs),
+    #[cfg(feature = "local")]
+    Verify(crate::verify_command::VerifyArgs),
     /// Download a public data set
     Fetch(dataset_command::FetchArgs),
 }
@@ -113,8 +115,10 @@ fn start_log() {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        #[cfg(feature = "local")]
         Command::Run(args) => crate::run_command::run(&args),
         Command::Dataset(DatasetCommand::Show(args)) => dataset_command::show(&args),
+        #[cfg(feature = "local")]
         Command::Dataset(DatasetCommand::Verify(args)) => crate::verify_command::run(&args),
         Command::Dataset(DatasetCommand::Fetch(args)) => dataset_command::fetch(&args),
         #[cfg(feature = "local")]

@@ -27,6 +27,7 @@ pub mod run_args;
 pub mod run_command;
 pub mod run_dir;
 pub mod server;
+pub mod state_dir;
 pub mod store;
 #[cfg(feature = "local")]
 pub mod verify_command;

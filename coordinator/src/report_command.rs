@@ -14,9 +14,9 @@ use crate::driver::Clock;
 use crate::report::figures::Price;
 use crate::report::readable::report_of_bytes;
 use crate::report::summary::SUMMARY_FILE;
-use crate::run_command::state_dir_of;
 use crate::run_dir::RunDir;
 use crate::server::State;
+use crate::state_dir::state_dir_of;
 
 /// Writes the reports and prints REPORT.txt.
 ///

@@ -1,5 +1,5 @@
 //! The link that workers talk over. It decides nothing: what arrives becomes an event, what is large becomes a blob
-//! first, so that no event names what is not durable. Blobs have a service of their own: [`blobs`].
+//! first, so that no event names what is not durable. Blobs have a service of their own: `rpc::blobs`.
 
 mod blobs;
 

@@ -1,10 +1,10 @@
 //! `coordinator run`: the whole way on one machine, from a problems file to the report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use roundhouse_core::Event;
 use roundhouse_proto::{Language, PromptSet};
 use roundhouse_worker::generate::prompts;
@@ -22,9 +22,7 @@ use crate::prompts_command;
 use crate::run_args::RunArgs;
 use crate::run_dir::RunDir;
 use crate::server::State;
-
-/// Name of the state's directory within a run directory.
-pub const STATE_DIR: &str = ".state";
+use crate::state_dir::{STATE_DIR, state_dir_of, write_state_link};
 
 /// Runs, or goes on with a run.
 ///
@@ -175,31 +173,6 @@ async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
         .await
 }
 
-/// Where the state of a run lies: in the run directory, or where a file there says.
-///
-/// # Errors
-/// There is none.
-pub fn state_dir_of(run_dir: &Path) -> anyhow::Result<PathBuf> {
-    let place = run_dir.join(STATE_DIR);
-    if place.is_dir() {
-        return Ok(place);
-    }
-    match std::fs::read_to_string(&place) {
-        Ok(text) if Path::new(text.trim_end()).is_dir() => Ok(PathBuf::from(text.trim_end())),
-        Ok(text) => bail!(
-            "`{}` says that the state lies in `{}`, which is no directory",
-            place.display(),
-            text.trim_end()
-        ),
-        Err(_) => bail!(
-            "`{}` is no run directory with a state: expected `{}` in it\nhint: run directories are named \
-             `OUTPUT_DIR/run_YYYYmmdd_HHMMSS`",
-            run_dir.display(),
-            STATE_DIR
-        ),
-    }
-}
-
 /// Opens the state in a directory that the user named; it must not hold another run's.
 fn open_new_state(data_dir: &Path) -> anyhow::Result<State> {
     let state = State::open(data_dir)?;
@@ -210,10 +183,4 @@ fn open_new_state(data_dir: &Path) -> anyhow::Result<State> {
         )));
     }
     Ok(state)
-}
-
-fn write_state_link(place: &Path, data_dir: &Path) -> anyhow::Result<()> {
-    let target = std::path::absolute(data_dir).with_context(|| format!("find `{}`", data_dir.display()))?;
-    let text = format!("{}\n", target.display());
-    std::fs::write(place, text).with_context(|| format!("write `{}`", place.display()))
 }
