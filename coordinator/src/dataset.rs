@@ -90,6 +90,14 @@ pub enum Compression {
 }
 
 impl Format {
+    /// The name of the data set for people. Rows with `all_test_cases` are CodeContests problems in another form.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::CodeContests | Self::AllTestCases => "CodeContests",
+            Self::Apps => "APPS",
+        }
+    }
+
     /// The word used in files.
     pub fn word(self) -> &'static str {
         match self {

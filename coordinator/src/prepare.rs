@@ -176,7 +176,7 @@ impl Plan<'_> {
             eval_workers: args.eval_workers(self.cores),
             attempts_max: args.attempts_max,
             data_set: DataSet {
-                name: "CodeContests".to_owned(),
+                name: self.loaded.info.format.title().to_owned(),
                 path: self.source.to_owned(),
                 sha256: self.loaded.info.sha256,
                 format: format!(

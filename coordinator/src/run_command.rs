@@ -90,8 +90,8 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let cores = cores();
     let mut console = Console::new(std::io::stdout(), &text::ZH);
     console.header();
-    console.loading("CodeContests");
     let (loaded, source) = load(args, model)?;
+    console.loading(loaded.info.format.title());
     let problems = dataset::select(&loaded.problems, args.limit, &args.ids, args.filter.as_deref())?;
     crate::notices::loaded(&loaded, model);
 
