@@ -1,6 +1,7 @@
 //! Runs that lose processes to `kill -9` and go on: the same programs and verdicts, nothing finished done again.
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -215,17 +216,23 @@ fn run_whose_cages_were_killed_makes_others_and_ends_the_same() {
     let place = Place::new();
     let mut parent = start(&place);
     let run_dir = run_dir(&place);
+    let mut seen = BTreeSet::new();
     for rounds_before in [1, 6, 12] {
         wait_until("some rounds have ended", || {
+            seen.extend(tree(parent.id()));
             rounds(&run_dir).len() >= rounds_before
         });
         let worker = worker_of(parent.id(), "eval").expect("the run has an evaluation worker");
         for cage in children(worker) {
+            seen.extend(tree(cage));
             kill_9(cage);
         }
     }
     assert_eq!(parent.wait().unwrap().code(), Some(0));
     assert_eq!(came_to(&run_dir), expected);
+    wait_until("every process of the run is gone", || {
+        seen.iter().all(|pid| !is_alive(*pid))
+    });
 }
 
 #[test]

@@ -146,9 +146,12 @@ fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> i
         Ok(proc) => proc,
         Err(refusal) => return refuse(&channel, &refusal),
     };
-    // The init alone holds the socket from here on, so that its death is the socket's end.
+    // The init alone holds the socket from here on, so that its death is the socket's end. Of the pair between warden
+    // and init each keeps its own end only: a read there ends when the other has died.
     let mut channel = Some(channel);
+    let mut ours = Some(ours);
     let init = sys::fork_into(|| {
+        drop(ours.take());
         let Some(mut channel) = channel.take() else {
             return 1;
         };
@@ -157,7 +160,8 @@ fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> i
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }
     })?;
-    drop(channel);
+    drop((channel, theirs));
+    let Some(ours) = ours else { return Ok(()) };
     let init_end = pidfd_open(
         Pid::from_raw(init).ok_or(io::ErrorKind::NotFound)?,
         PidfdFlags::empty(),

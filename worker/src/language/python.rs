@@ -1,6 +1,7 @@
 //! Python 3: asks the interpreter what it is and what it reads.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -13,6 +14,8 @@ use super::{Interpreter, InterpreterError, MAIN_FILE};
 
 /// How long an interpreter may take to answer; a cold start from a network disk takes seconds.
 const ANSWER_SECONDS_MAX: u64 = 60;
+/// How often an interpreter is asked that a signal ends.
+const ASKED_MAX: u32 = 3;
 /// The oldest minor version of Python 3 that is used.
 const MINOR_MIN: u32 = 8;
 /// Characters of a wrong answer that are shown.
@@ -223,6 +226,22 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 
 /// Runs a question and gives what it wrote.
 fn ask(question: &mut Command, path: &Path) -> Result<String, InterpreterError> {
+    let mut tries = 1;
+    loop {
+        let output = answer(question, path)?;
+        if output.status.success() {
+            return String::from_utf8(output.stdout).map_err(|_| unusable(path, "its answer is not UTF-8"));
+        }
+        // Somebody else's signal says nothing about the interpreter.
+        if output.status.signal().is_none() || tries == ASKED_MAX {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(unusable(path, &format!("{}: {}", output.status, stderr.trim())));
+        }
+        tries += 1;
+    }
+}
+
+fn answer(question: &mut Command, path: &Path) -> Result<Output, InterpreterError> {
     let shown = || path.display().to_string();
     let child = question
         .stdin(Stdio::null())
@@ -239,25 +258,20 @@ fn ask(question: &mut Command, path: &Path) -> Result<String, InterpreterError> 
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let (sender, receiver) = sync_channel::<io::Result<Output>>(1);
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    let output = match receiver.recv_timeout(Duration::from_secs(ANSWER_SECONDS_MAX)) {
+    match receiver.recv_timeout(Duration::from_secs(ANSWER_SECONDS_MAX)) {
         Ok(output) => output.map_err(|source| InterpreterError::Start {
             path: shown(),
             source,
-        })?,
+        }),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
             // Not reaped yet, since its thread has not answered: the id is still its own.
             let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
-            return Err(InterpreterError::Silent {
+            Err(InterpreterError::Silent {
                 path: shown(),
                 seconds: ANSWER_SECONDS_MAX,
-            });
+            })
         }
-    };
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(unusable(path, &format!("{}: {}", output.status, stderr.trim())));
     }
-    String::from_utf8(output.stdout).map_err(|_| unusable(path, "its answer is not UTF-8"))
 }
 
 fn unusable(path: &Path, answer: &str) -> InterpreterError {
@@ -404,6 +418,20 @@ mod tests {
                 failing.display()
             )
         );
+    }
+
+    #[test]
+    fn interpreter_that_a_signal_ends_is_asked_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "#!/bin/sh\nif [ ! -e {0}/asked ]; then touch {0}/asked; kill -9 $$; fi\nexec python3 \"$@\"\n",
+            directory.path().display()
+        );
+        let interpreter = resolve(&script(directory.path(), "python3", &text)).unwrap();
+        assert!(interpreter.name().contains(' '));
+        let always = script(directory.path(), "always", "#!/bin/sh\nkill -9 $$\n");
+        let error = resolve(&always).unwrap_err().to_string();
+        assert!(error.contains("signal: 9"), "{error}");
     }
 
     #[test]

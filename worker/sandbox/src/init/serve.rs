@@ -413,11 +413,14 @@ fn environment(setup: &Setup) -> io::Result<StringList> {
     Ok(StringList::new(variables.collect::<Result<_, _>>()?))
 }
 
+/// Has the warden write this process's id maps.
+///
+/// A warden that has died is no refusal of the host, and there is nobody to serve: this process ends.
 fn ask_for_maps(warden: &OwnedFd) -> io::Result<()> {
-    rustix::io::write(warden, b"?")?;
     let mut errno = [0; 4];
-    if rustix::io::read(warden, &mut errno)? != errno.len() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let answer = rustix::io::write(warden, b"?").and_then(|_| rustix::io::read(warden, &mut errno));
+    if !matches!(answer, Ok(n) if n == errno.len()) {
+        sys::exit_now(1);
     }
     match i32::from_le_bytes(errno) {
         0 => Ok(()),
