@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// # Errors
 /// The system gives no thread.
 pub fn start(
-    run_dir: RunDir,
+    run_dir: Arc<RunDir>,
     blobs: Blobs,
     working_dir: PathBuf,
     wanted: Receiver<Box<Files>>,
@@ -66,7 +67,7 @@ pub fn start(
 }
 
 struct Writer {
-    run_dir: RunDir,
+    run_dir: Arc<RunDir>,
     blobs: Blobs,
     working_dir: PathBuf,
 }

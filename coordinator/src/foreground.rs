@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use roundhouse_core::record::JobOutcome;
 use roundhouse_core::run::RunSpec;
 use roundhouse_core::summary::{RunStatus, RunSummary, RunTimes};
 use roundhouse_core::{Event, Progress};
+use roundhouse_proto::JobKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -28,7 +30,7 @@ use crate::store::Health;
 /// A run in the foreground.
 pub struct Foreground<'a, W: Write> {
     args: &'a RunArgs,
-    run_dir: RunDir,
+    run_dir: Arc<RunDir>,
     spec: Arc<RunSpec>,
     cores: u32,
     console: Console<W>,
@@ -47,7 +49,7 @@ impl<'a, W: Write> Foreground<'a, W> {
     ) -> Self {
         Self {
             args,
-            run_dir,
+            run_dir: Arc::new(run_dir),
             spec,
             cores,
             console,
@@ -78,8 +80,7 @@ impl<'a, W: Write> Foreground<'a, W> {
 
         let working_dir = std::env::current_dir().context("find the working directory")?;
         let counts = counts_of(&state);
-        let run_dir = RunDir::open(self.run_dir.path())?;
-        let mut server = Server::start(state, run_dir, &working_dir).await?;
+        let mut server = Server::start(state, Arc::clone(&self.run_dir), &working_dir).await?;
         server.events.send(first).await;
         let bars = console::Progress::new(
             &Terminal::detect(),
@@ -320,17 +321,12 @@ impl Interrupts {
 
 /// What a run that goes on has behind it.
 fn counts_of(state: &State) -> Counts {
-    use roundhouse_core::record::{JobOutcome, StoredState};
-    use roundhouse_proto::JobKind;
     let settled = |kind_is: fn(&JobKind) -> bool| {
         let jobs = state.stored.jobs.iter().filter(|job| kind_is(&job.job.kind));
-        let is_settled = |state: &StoredState| {
-            matches!(
-                state,
-                StoredState::Settled(JobOutcome::Generated(_) | JobOutcome::Evaluated { .. })
-            )
-        };
-        jobs.filter(|job| is_settled(&job.state)).count() as u64
+        let outcomes = jobs.filter_map(|job| job.state.outcome());
+        outcomes
+            .filter(|outcome| !matches!(outcome, JobOutcome::Error(_)))
+            .count() as u64
     };
     Counts {
         generated: settled(|kind| *kind == JobKind::Generate),

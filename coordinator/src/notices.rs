@@ -13,7 +13,7 @@ const WARNINGS_SHOWN: usize = 10;
 /// An error that ends the command, with all its causes, and what to do about it.
 pub fn error(error: &anyhow::Error) {
     line(format_args!("error: {error:#}"));
-    let hint = error
+    let next = error
         .downcast_ref::<DatasetError>()
         .and_then(DatasetError::hint)
         .or_else(|| {
@@ -25,8 +25,8 @@ pub fn error(error: &anyhow::Error) {
             Some(RunDirError::Make { .. }) => Some("name another directory with `--output-dir`".to_owned()),
             Some(_) | None => None,
         });
-    if let Some(text) = hint {
-        hint_line(&text);
+    if let Some(text) = next {
+        hint(&text);
     }
 }
 
@@ -42,15 +42,11 @@ pub fn warning(text: &str) {
 
 /// What to do next.
 pub fn hint(text: &str) {
-    hint_line(text);
+    line(format_args!("hint: {text}"));
 }
 
 fn line(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-fn hint_line(text: &str) {
-    line(format_args!("hint: {text}"));
 }
 
 /// What is odd about a data set, and that the offline model measures nothing.

@@ -30,6 +30,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
         Err(_) if summary_file.exists() => {
             let summary =
                 std::fs::read(&summary_file).with_context(|| format!("read `{}`", summary_file.display()))?;
+            run_dir.remove_leftovers()?;
             run_dir.write_report(&summary)?;
             summary
         }
@@ -47,6 +48,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
 
 fn from_state(run_dir: &RunDir, data_dir: &Path) -> anyhow::Result<Vec<u8>> {
     let state = State::open(data_dir)?;
+    run_dir.remove_leftovers()?;
     let specs = state.specs()?;
     let Some(run) = specs.keys().next().copied() else {
         bail!("`{}` holds no run", data_dir.display())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use roundhouse_core::Event;
+use roundhouse_core::record::JobOutcome;
 use roundhouse_proto::{Language, PromptSet};
 use roundhouse_worker::generate::prompts;
 use roundhouse_worker::language::Interpreter;
@@ -141,6 +142,7 @@ async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let run_dir = RunDir::open(path)?;
     let data_dir = state_dir_of(path)?;
     let state = State::open(&data_dir)?;
+    run_dir.remove_leftovers()?;
     let specs = state.specs()?;
     let (spec, first) = match specs.values().next().cloned() {
         Some(spec) => (Arc::clone(&spec), Event::RetryRequested { run: spec.run }),
@@ -153,10 +155,11 @@ async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
     };
     let record = state.stored.runs.iter().find(|record| record.run == spec.run);
     let is_finished = record.is_some_and(|record| record.finished.is_some());
-    let has_errors = state.stored.jobs.iter().any(|job| {
-        let is_error = |outcome: &_| matches!(outcome, roundhouse_core::record::JobOutcome::Error(_));
-        matches!(&job.state, roundhouse_core::record::StoredState::Settled(outcome) if is_error(outcome))
-    });
+    let has_errors = state
+        .stored
+        .jobs
+        .iter()
+        .any(|job| matches!(job.state.outcome(), Some(JobOutcome::Error(_))));
     if is_finished && !has_errors && state.stored.pending.is_empty() {
         crate::notices::note(&format!("`{}` is complete: nothing to do", path.display()));
         return Ok(exit::NOTHING_TO_DO.into());

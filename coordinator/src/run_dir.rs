@@ -137,15 +137,23 @@ impl RunDir {
         }
     }
 
-    /// Opens a run directory that is there, and removes what a crash left of half-written files. For the one process
-    /// that writes to it.
+    /// Opens a run directory that is there. Another process may be writing to it.
     ///
     /// # Errors
-    /// There is no such directory, or it cannot be read.
+    /// There is no such directory.
     pub fn open(path: &Path) -> Result<Self, RunDirError> {
-        let directory = Directory::open(path)?;
-        directory.remove_leftovers()?;
-        Ok(Self { directory })
+        Ok(Self {
+            directory: Directory::open(path)?,
+        })
+    }
+
+    /// Removes what a crash left of half-written files. Only for the process that has the run's state, since another
+    /// one's files would be half-written too.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn remove_leftovers(&self) -> Result<(), RunDirError> {
+        self.directory.remove_leftovers()
     }
 
     /// Where it is, as the user named it.

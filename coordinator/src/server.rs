@@ -108,7 +108,7 @@ impl Server {
     ///
     /// # Errors
     /// The socket or a thread cannot be made.
-    pub async fn start(state: State, run_dir: RunDir, working_dir: &Path) -> anyhow::Result<Self> {
+    pub async fn start(state: State, run_dir: Arc<RunDir>, working_dir: &Path) -> anyhow::Result<Self> {
         let specs = state.specs()?;
         let State {
             data_dir,

@@ -46,6 +46,16 @@ pub enum StoredState {
     Settled(JobOutcome),
 }
 
+impl StoredState {
+    /// What the job came to, if it is settled.
+    pub fn outcome(&self) -> Option<&JobOutcome> {
+        match self {
+            Self::Settled(outcome) => Some(outcome),
+            Self::Queued | Self::Leased { .. } => None,
+        }
+    }
+}
+
 /// What a job came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

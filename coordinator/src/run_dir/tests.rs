@@ -175,7 +175,7 @@ fn reports_touch_the_directory_also_when_nothing_else_changes() {
 }
 
 #[test]
-fn opening_removes_what_a_crash_left_and_nothing_else() {
+fn what_a_crash_left_is_removed_when_asked_and_nothing_else() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("run");
     fs::create_dir_all(path.join("problem_001/round_0")).unwrap();
@@ -190,7 +190,13 @@ fn opening_removes_what_a_crash_left_and_nothing_else() {
     ] {
         fs::write(path.join(file), "x").unwrap();
     }
-    RunDir::open(&path).unwrap();
+    let run_dir = RunDir::open(&path).unwrap();
+    assert_eq!(
+        files(&path).len(),
+        6,
+        "opening alone takes nothing from a process that writes"
+    );
+    run_dir.remove_leftovers().unwrap();
     assert_eq!(
         files(&path).into_keys().collect::<Vec<_>>(),
         [
