@@ -115,6 +115,7 @@ impl Writer {
                     events: events.clone(),
                     generation: outcome.clone().ok(),
                     attempts: 0,
+                    calls_unaccounted: 0,
                 };
                 self.run_dir
                     .write_session(spec.session.language, problem, &summary, &blobs)

@@ -240,11 +240,14 @@ impl<'a, W: Write> Foreground<'a, W> {
                     name(index)
                 ));
             }
-            Progress::Waiting { role, jobs } => {
-                bars.say(&format!(
-                    "warning: {jobs} jobs wait, and no {role} worker is joined"
-                ));
+            Progress::Stuck(reasons) => {
+                for reason in reasons {
+                    bars.say(&format!("warning: the run cannot move: {reason}"));
+                }
             }
+            Progress::Notice(notice) => bars.say(&format!("note: {notice}")),
+            Progress::Started { .. } => {}
+            Progress::Paused(summary) => return Some(End::Done(summary)),
             Progress::Drained => return Some(End::Interrupted),
             Progress::Done(summary) => return Some(End::Done(summary)),
         }
@@ -272,7 +275,7 @@ impl<'a, W: Write> Foreground<'a, W> {
         crate::notices::note(&tail_note(&summary.times));
         let below = self.args.fail_under.filter(|least| figures.pass_at_1() < *least);
         match &summary.status {
-            RunStatus::Incomplete { reason } => {
+            RunStatus::Incomplete { reason } | RunStatus::Cancelled { reason } => {
                 crate::notices::note(&format!("the run is incomplete: {reason}"));
                 crate::notices::hint(&format!(
                     "`{}` tries only the errors again",

@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::Context;
 use bytes::Bytes;
 use roundhouse_core::Stamp;
-use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
+use roundhouse_core::run::{DataSet, EvaluationSettings, Lang, ModelAt, ProblemSpec, RunSpec};
 use roundhouse_proto::{
-    Case, Digest, Language, Limits, Problem, PromptSet, ReferenceMaterial, RunId, SessionSettings, TestSet,
-    Tier,
+    Case, Digest, Language, Limits, Method, Problem, PromptSet, ReferenceMaterial, RunId, SessionSettings,
+    TestSet, Tier,
 };
 use uuid::Uuid;
 
@@ -22,8 +22,6 @@ use crate::run_dir::name::safe_names;
 
 /// Name of the offline model.
 pub const REFERENCE_MODEL: &str = "reference";
-/// Name of the only method there is.
-const METHOD: &str = "self-collaboration";
 /// Names the blob with what the run was asked to do, until the store has a record of it.
 const SUBMITTED_FILE: &str = "submitted";
 /// Hidden cases that the offline tester gives where a problem has no public ones.
@@ -136,6 +134,8 @@ impl Plan<'_> {
             tiers,
             public_cases: (!public.cases.is_empty()).then(|| part(public.to_bytes())),
             reference: is_reference.then(|| part(reference_material(problem).to_bytes())),
+            recording: None,
+            entry_point: problem.entry_point.clone(),
             time_limit_ms: problem.time_limit_ms,
             memory_limit_bytes: problem.memory_limit_bytes,
         }
@@ -149,8 +149,9 @@ impl Plan<'_> {
             started,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             session: SessionSettings {
-                method: METHOD.to_owned(),
+                method: Method::SelfCollaboration,
                 model: self.model.to_owned(),
+                model_for: BTreeMap::new(),
                 sampling: choices.sampling,
                 max_rounds: choices.max_rounds,
                 tester: choices.tester,
@@ -160,6 +161,8 @@ impl Plan<'_> {
                 limits: Limits::default(),
                 final_choice: args.final_choice,
             },
+            model_at: ModelAt::Offline,
+            lang: Lang::Zh,
             prompts: self.prompts.clone(),
             prompt_set: None,
             evaluation: EvaluationSettings {

@@ -231,13 +231,13 @@ impl LinkService {
                 vec![report]
             }
             WorkerMsg::Result {
-                result: JobResult::Failed(failure),
+                result: JobResult::Failed { failure, .. },
                 ..
             } => {
                 cut(&mut failure.message);
                 return Ok(msg);
             }
-            WorkerMsg::Nack { reason, .. } => {
+            WorkerMsg::Nack { reason, .. } | WorkerMsg::Benched { reason, .. } => {
                 cut(reason);
                 return Ok(msg);
             }
@@ -304,6 +304,11 @@ fn event(link: LinkId, msg: WorkerMsg) -> Option<Event> {
             job,
             lease,
             result,
+        },
+        WorkerMsg::Benched { endpoint, reason } => Event::Benched {
+            link,
+            endpoint,
+            reason,
         },
         WorkerMsg::Nack { lease, reason } => Event::GivenBack { link, lease, reason },
         WorkerMsg::Goodbye { .. } => Event::Left { link },

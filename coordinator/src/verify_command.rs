@@ -201,6 +201,7 @@ fn judge(
             ignore_exit_status: false,
             timeouts_max: 1,
             stop_on_first_failure: true,
+            entry_point: None,
             output_chars: OUTPUT_CHARS,
         },
         program: text,

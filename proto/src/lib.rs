@@ -10,6 +10,7 @@ pub mod ids;
 pub mod limits;
 pub mod link;
 pub mod problem;
+pub mod recording;
 pub mod session;
 pub mod verdict;
 pub mod wire;
@@ -21,8 +22,9 @@ pub use evaluation::{CaseResult, Clip, EvaluationReport, Isolation};
 pub use ids::{JobId, JobKind, LeaseId, RunId, WorkerId};
 pub use limits::Limits;
 pub use problem::{Case, Language, Problem, Program, ReferenceMaterial, TestSet, Tier};
+pub use recording::{RecordedCall, Recording};
 pub use session::{
-    FinalChoice, FinishReason, GenerationOutcome, Sampling, SessionEvent, SessionSettings, Speaker,
+    FinalChoice, FinishReason, GenerationOutcome, Method, Sampling, SessionEvent, SessionSettings, Speaker,
     StopReason, TesterMode, Usage,
 };
 pub use verdict::Verdict;

@@ -13,9 +13,9 @@ use crate::session::SessionEvent;
 use crate::work::{Failure, Priority, Role, Work};
 
 /// The wire version this build speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// The oldest wire version this build understands.
-pub const PROTOCOL_VERSION_MIN: u32 = 1;
+pub const PROTOCOL_VERSION_MIN: u32 = 2;
 
 /// Who joins and what it can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +42,19 @@ pub struct Hello {
     pub boot_id: String,
     /// Free words, for choosing workers.
     pub labels: BTreeMap<String, String>,
-    /// Endpoints whose models it can reach, by name; no address and no key.
-    pub endpoints: Vec<String>,
+    /// Endpoints whose models it can reach.
+    pub endpoints: Vec<EndpointOffer>,
     /// Time after which it ends, in milliseconds; it takes no job that would not fit.
     pub time_limit_ms: Option<u64>,
+}
+
+/// An endpoint whose models a worker can reach. No address and no key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointOffer {
+    /// Its name.
+    pub name: String,
+    /// Why the worker asks it nothing more, such as a refused key; none while it does.
+    pub benched: Option<String>,
 }
 
 /// A lease that a worker works on.
@@ -93,7 +102,12 @@ pub enum JobResult {
         internal_error: Option<String>,
     },
     /// A failure of ours.
-    Failed(Failure),
+    Failed {
+        /// What happened.
+        failure: Failure,
+        /// Calls to a model that may have been paid and brought nothing.
+        unaccounted: u32,
+    },
 }
 
 /// What a worker says.
@@ -145,7 +159,15 @@ pub enum WorkerMsg {
         /// What it came to.
         result: JobResult,
     },
-    /// It gives a job back without having worked on it.
+    /// It asks this endpoint nothing more: the endpoint refuses its key. Said before the jobs that need the endpoint
+    /// are given back.
+    Benched {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// What the endpoint said.
+        reason: String,
+    },
+    /// It gives a job back: it has not begun it, or leaves it where its last stored event is.
     Nack {
         /// The lease.
         lease: LeaseId,
@@ -251,7 +273,12 @@ pub fn blobs_of(work: &Work) -> Vec<Digest> {
     };
     match work {
         Work::Generate(work) => {
-            let fixed = [Some(work.statement), work.public_cases, work.reference];
+            let fixed = [
+                Some(work.statement),
+                work.public_cases,
+                work.reference,
+                work.recording,
+            ];
             fixed.into_iter().flatten().collect()
         }
         Work::Evaluate(work) => payload(&work.program).into_iter().chain([work.tests]).collect(),

@@ -125,6 +125,9 @@ pub struct Problem {
     pub solutions: Vec<Program>,
     /// Programs that are wrong, those in a [`Language`] we judge.
     pub incorrect_solutions: Vec<Program>,
+    /// The function that is asked for; its cases are as in [`crate::EvaluateWork::entry_point`]. None for a program
+    /// from standard input to standard output.
+    pub entry_point: Option<String>,
 }
 
 impl Problem {

@@ -1,5 +1,6 @@
 //! The generation session as seen from outside: its settings, and the events it leaves behind, in order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -173,13 +174,67 @@ impl FromStr for FinalChoice {
     }
 }
 
+/// Which roles of the model work on a problem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// An analyst plans, a coder writes, a tester has the program run or reads it, in rounds (Dong et al. 2023,
+    /// arXiv:2304.07590).
+    #[default]
+    SelfCollaboration,
+    /// The coder is asked once.
+    Direct,
+    /// An analyst plans, the coder is asked once.
+    AnalystCoder,
+    /// Coder and tester in rounds, without a plan.
+    CoderTester,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 4] = [
+        Self::SelfCollaboration,
+        Self::Direct,
+        Self::AnalystCoder,
+        Self::CoderTester,
+    ];
+
+    /// The word used in flags and files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SelfCollaboration => "self-collaboration",
+            Self::Direct => "direct",
+            Self::AnalystCoder => "analyst-coder",
+            Self::CoderTester => "coder-tester",
+        }
+    }
+}
+
+/// A text that names no method.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no method is called `{0}`: expected `self-collaboration`, `direct`, `analyst-coder` or `coder-tester`"
+)]
+pub struct UnknownMethod(pub String);
+
+impl FromStr for Method {
+    type Err = UnknownMethod;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::ALL.into_iter().find(|method| method.word() == text);
+        named.ok_or_else(|| UnknownMethod(text.to_owned()))
+    }
+}
+
 /// Everything that shapes a session apart from its problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionSettings {
-    /// Name of the method, such as `self-collaboration`.
-    pub method: String,
-    /// Name of the model; `reference` is the offline one.
+    /// Which roles work on a problem.
+    pub method: Method,
+    /// Name of the model; `reference` and `recorded` are the offline ones.
     pub model: String,
+    /// Models of speakers that have another one.
+    #[serde(default)]
+    pub model_for: BTreeMap<Speaker, String>,
     /// How it is asked.
     pub sampling: Sampling,
     /// Most coder turns, at least 1.
@@ -197,6 +252,13 @@ pub struct SessionSettings {
     /// Which program is judged; what was stored before there was a choice has the last one.
     #[serde(default)]
     pub final_choice: FinalChoice,
+}
+
+impl SessionSettings {
+    /// The model that a speaker asks.
+    pub fn model_of(&self, speaker: Speaker) -> &str {
+        self.model_for.get(&speaker).unwrap_or(&self.model)
+    }
 }
 
 /// Why a session ended.
@@ -295,6 +357,12 @@ pub enum SessionEvent {
         usage: Option<Usage>,
         /// How long the call took, in milliseconds.
         duration_ms: u64,
+        /// What was unusual about the call, such as `temperature is left out: the endpoint does not support it`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        remarks: Vec<String>,
+        /// Tries of this call that may have been paid and broke before they told their tokens.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unaccounted: u32,
     },
     /// A program is to be run against the round's cases; after the round's end, against the public examples only, for
     /// the choice of the final program.
@@ -323,6 +391,11 @@ pub enum SessionEvent {
     },
     /// The session is over.
     Finished(GenerationOutcome),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl SessionEvent {

@@ -12,6 +12,7 @@ mod fields;
 mod ids;
 mod link;
 mod problem;
+mod recording;
 mod session;
 mod work;
 
@@ -25,6 +26,7 @@ pub use fields::Fields;
 
 use crate::evaluation::EvaluationReport;
 use crate::problem::{ReferenceMaterial, TestSet};
+use crate::recording::Recording;
 use crate::work::PromptSet;
 
 /// The generated messages and, with the feature `rpc`, the clients and servers of the services.
@@ -101,7 +103,8 @@ impl WireError {
     }
 }
 
-/// Version of the encoded forms of [`TestSet`], [`ReferenceMaterial`], [`EvaluationReport`] and [`PromptSet`].
+/// Version of the encoded forms of [`TestSet`], [`ReferenceMaterial`], [`EvaluationReport`],
+/// [`PromptSet`] and [`Recording`].
 pub const BLOB_VERSION: u64 = 1;
 
 fn encode<M: prost::Message>(message: &M) -> Bytes {
@@ -138,3 +141,4 @@ blob_form!(TestSet);
 blob_form!(ReferenceMaterial);
 blob_form!(EvaluationReport);
 blob_form!(PromptSet);
+blob_form!(Recording);

@@ -62,8 +62,14 @@ pub struct GenerateWork {
     pub statement: Digest,
     /// Address of the public examples, an encoded [`crate::TestSet`]; for a tester that runs them.
     pub public_cases: Option<Digest>,
-    /// Address of the encoded [`crate::ReferenceMaterial`]; only for the offline model.
+    /// Address of the encoded [`crate::ReferenceMaterial`]; only for the offline model `reference`.
     pub reference: Option<Digest>,
+    /// Address of the encoded [`crate::Recording`]; only for the offline model `recorded`.
+    pub recording: Option<Digest>,
+    /// Name of the endpoint whose model is asked; none for the offline models.
+    pub endpoint: Option<String>,
+    /// The function that is asked for; none for a program from standard input to standard output.
+    pub entry_point: Option<String>,
     /// Limits of the statement, for the prompt: time in milliseconds, memory in bytes.
     pub time_limit_ms: Option<u64>,
     /// As above.
@@ -106,6 +112,10 @@ pub struct EvaluateWork {
     pub stop_on_first_failure: bool,
     /// Characters kept of an output, at its head and at its tail together.
     pub output_chars: u32,
+    /// The function that the cases call by the name `candidate`: the input of each is a piece of the program's
+    /// language that is run after the program, and passes if it ends without an error. None for a program from standard
+    /// input to standard output.
+    pub entry_point: Option<String>,
 }
 
 /// What is handed out.

@@ -18,5 +18,5 @@ pub mod report_text;
 pub mod review;
 pub mod session;
 
-pub use hold::{SessionPort, hold};
+pub use hold::{HoldError, SessionPort, hold};
 pub use session::{Cause, ReplayFault, RoundTests, Session, SessionError, Step, Task, blobs_needed};

@@ -166,6 +166,7 @@ fn evaluation(line: Line) -> (serde_json::Value, Evaluation) {
             timeouts_max: 0,
             stop_on_first_failure: false,
             output_chars: OUTPUT_CHARS,
+            entry_point: None,
         },
         program: Bytes::from(line.source),
         tests: Arc::new(TestSet { cases: vec![case] }),

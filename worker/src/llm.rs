@@ -58,6 +58,8 @@ impl Message {
 /// One call to a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
+    /// Name of the model.
+    pub model: String,
     /// In which role it is asked.
     pub speaker: Speaker,
     /// In which round, from 0.
@@ -90,6 +92,10 @@ pub struct Reply {
     pub usage: Option<Usage>,
     /// Why the answer ended.
     pub finish: FinishReason,
+    /// What was unusual about the call, such as a parameter that the endpoint does not support and that was left out.
+    pub remarks: Vec<String>,
+    /// Tries of this call that may have been paid and broke before they told their tokens.
+    pub unaccounted: u32,
 }
 
 /// Why a call brought no answer.
@@ -104,9 +110,20 @@ pub enum AskError {
     /// No further call is paid for; the session ends with what it has.
     #[error("the budget is reached")]
     BudgetReached,
+    /// The endpoint refuses the key: the session goes on where another key works, at no cost of an attempt.
+    #[error("the endpoint refuses the key: {reason}")]
+    KeyRefused {
+        /// What the server said.
+        reason: String,
+    },
     /// A failure of ours; the session goes on in another attempt, if the failure is transient.
-    #[error(transparent)]
-    Failed(#[from] Failure),
+    #[error("{failure}")]
+    Failed {
+        /// What happened.
+        failure: Failure,
+        /// Tries that may have been paid and brought nothing.
+        unaccounted: u32,
+    },
 }
 
 impl AskError {
@@ -114,7 +131,8 @@ impl AskError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::ContextLimit { .. } | Self::BudgetReached => false,
-            Self::Failed(failure) => failure.is_transient(),
+            Self::KeyRefused { .. } => true,
+            Self::Failed { failure, .. } => failure.is_transient(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::blob_client::BlobClient;
 use crate::evaluate::Cancellation;
 use crate::evaluate::pool::{Evaluation, Pool};
 use crate::generate::prompts::Prompts;
-use crate::generate::{Session, SessionError, SessionPort, Task, blobs_needed, hold};
+use crate::generate::{HoldError, Session, SessionError, SessionPort, Task, blobs_needed, hold};
 use crate::link::{Link, Void};
 use crate::llm::reference::Reference;
 
@@ -42,13 +42,18 @@ pub struct Slots {
 enum Stopped {
     /// The lease is void: nobody wants it any more.
     Void,
-    /// A failure of ours, to be told.
-    Failed(Failure),
+    /// The job is to be given back: the endpoint refuses the key.
+    KeyRefused {
+        /// What the endpoint said.
+        reason: String,
+    },
+    /// A failure of ours, to be told, with the calls that may have been paid and brought nothing.
+    Failed(Failure, u32),
 }
 
 impl From<Failure> for Stopped {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+        Self::Failed(failure, 0)
     }
 }
 
@@ -85,7 +90,7 @@ impl Slots {
                         class: FailureClass::InfraRetry,
                         message: "the worker panicked".to_owned(),
                     };
-                    let _ = slots.deliver_result(job, lease, JobResult::Failed(failure)).await;
+                    let _ = slots.deliver_result(job, lease, failed(failure, 0)).await;
                 }
                 slots.link.let_go(lease).await;
             });
@@ -119,10 +124,15 @@ impl Slots {
         match done {
             Ok(()) => tracing::debug!(%job, %lease, "a job is done"),
             Err(Stopped::Void) => tracing::info!(%job, %lease, "a job is dropped: its lease is void"),
-            Err(Stopped::Failed(mut failure)) => {
+            Err(Stopped::KeyRefused { reason }) => {
+                tracing::warn!(%job, %lease, reason, "a job is given back: the endpoint refuses the key");
+            }
+            Err(Stopped::Failed(mut failure, unaccounted)) => {
                 tracing::warn!(%job, %lease, error = %failure, "a job failed");
                 failure.message = failure.message.chars().take(MESSAGE_CHARS_MAX).collect();
-                let _ = self.deliver_result(job, lease, JobResult::Failed(failure)).await;
+                let _ = self
+                    .deliver_result(job, lease, failed(failure, unaccounted))
+                    .await;
             }
         }
     }
@@ -199,7 +209,8 @@ impl Slots {
         match hold(session, &model, &mut port).await {
             Ok(()) => Ok(()),
             Err(_) if port.is_void => Err(Stopped::Void),
-            Err(failure) => Err(failure.into()),
+            Err(HoldError::KeyRefused { reason }) => Err(Stopped::KeyRefused { reason }),
+            Err(HoldError::Failed { failure, unaccounted }) => Err(Stopped::Failed(failure, unaccounted)),
         }
     }
 
@@ -257,6 +268,10 @@ impl Slots {
     async fn store_report(&self, report: &EvaluationReport) -> Result<Digest, Failure> {
         self.blobs.store(report.to_bytes()).await
     }
+}
+
+fn failed(failure: Failure, unaccounted: u32) -> JobResult {
+    JobResult::Failed { failure, unaccounted }
 }
 
 /// Decodes a blob; a long one on a thread that may block, so that no ping waits for it.

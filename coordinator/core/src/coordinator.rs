@@ -7,6 +7,7 @@ mod leases;
 mod runs;
 mod sessions;
 mod settling;
+mod views;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub struct Timing {
     pub ping_ms: u64,
     /// How long a lost worker may take to come back before its jobs go to others, in milliseconds.
     pub grace_ms: u64,
-    /// How long jobs wait without a capable worker before people are told, in milliseconds.
+    /// How long a run cannot move before people are told, in milliseconds.
     pub waiting_ms: u64,
 }
 
@@ -43,7 +44,7 @@ impl Default for Timing {
             silence_ms: 10_000,
             ping_ms: 2_000,
             grace_ms: 30_000,
-            waiting_ms: 60_000,
+            waiting_ms: 5_000,
         }
     }
 }
@@ -154,6 +155,7 @@ impl Coordinator {
         match event {
             Event::Submitted { spec, spec_blob } => self.submitted(now, spec, spec_blob, outbox),
             Event::RetryRequested { run } => self.retry_requested(now, run, outbox),
+            Event::CancelRequested { run, reason } => self.cancel_requested(now, run, &reason, outbox),
             Event::StopRequested { run } => self.stop_requested(run, outbox),
             Event::Joined { link, hello } => self.joined(now, link, *hello, outbox),
             Event::InventoryTaken { link, held } => self.inventory_taken(now, link, &held, outbox),
@@ -176,6 +178,11 @@ impl Coordinator {
             } => {
                 self.result_came(now, link, job, lease, result, outbox);
             }
+            Event::Benched {
+                link,
+                endpoint,
+                reason,
+            } => self.fleet.bench(link, &endpoint, reason),
             Event::GivenBack { link, lease, reason } => self.given_back(now, link, lease, &reason, outbox),
             Event::Left { link } => self.left(now, link, outbox),
             Event::LinkLost { link } => self.link_lost(now, link, outbox),

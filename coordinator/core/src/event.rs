@@ -35,6 +35,13 @@ pub enum Event {
         /// Which.
         run: RunId,
     },
+    /// A run is to end now: what is settled stays, the rest is not done.
+    CancelRequested {
+        /// Which.
+        run: RunId,
+        /// Why, for people.
+        reason: String,
+    },
     /// A run is to take nothing new and stop when what is in flight has ended.
     StopRequested {
         /// Which.
@@ -94,7 +101,16 @@ pub enum Event {
         /// What it came to.
         result: JobResult,
     },
-    /// A worker gave a job back without having worked on it.
+    /// A worker asks an endpoint nothing more: it refuses the worker's key.
+    Benched {
+        /// On which link.
+        link: LinkId,
+        /// The endpoint's name.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A worker gave a job back.
     GivenBack {
         /// On which link.
         link: LinkId,
@@ -129,9 +145,11 @@ impl Event {
             | Self::Pinged { link, .. }
             | Self::SessionWentOn { link, .. }
             | Self::ResultCame { link, .. }
+            | Self::Benched { link, .. }
             | Self::GivenBack { link, .. } => Some(*link),
             Self::Submitted { .. }
             | Self::RetryRequested { .. }
+            | Self::CancelRequested { .. }
             | Self::StopRequested { .. }
             | Self::Left { .. }
             | Self::LinkLost { .. }

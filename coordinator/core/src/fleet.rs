@@ -7,6 +7,7 @@ use roundhouse_proto::work::Priority;
 use roundhouse_proto::{Role, WorkerId};
 
 use crate::event::LinkId;
+use crate::status::WorkerView;
 
 /// Urgent jobs that a worker is sent beyond the room it offers: a session waits for each, and they go between two
 /// cases of what runs there.
@@ -17,6 +18,7 @@ const URGENT_OVERDRAW: i64 = 16;
 struct Worker {
     link: LinkId,
     hello: Hello,
+    joined_ms: u64,
     heard_ms: u64,
     credits: BTreeMap<Role, i64>,
 }
@@ -35,6 +37,7 @@ impl Fleet {
         let worker = Worker {
             link,
             hello,
+            joined_ms: now_ms,
             heard_ms: now_ms,
             credits: BTreeMap::new(),
         };
@@ -74,6 +77,16 @@ impl Fleet {
         let slots = worker.hello.slots.get(&role).copied().unwrap_or(0);
         if slots > 0 {
             *worker.credits.entry(role).or_default() += i64::from(n);
+        }
+    }
+
+    /// The worker on this link asks an endpoint nothing more.
+    pub(crate) fn bench(&mut self, link: LinkId, endpoint: &str, reason: String) {
+        let worker = self.by_link.get(&link).and_then(|id| self.workers.get_mut(id));
+        let offers = worker.map(|worker| &mut worker.hello.endpoints);
+        if let Some(offer) = offers.and_then(|offers| offers.iter_mut().find(|offer| offer.name == endpoint))
+        {
+            offer.benched = Some(reason);
         }
     }
 
@@ -117,6 +130,31 @@ impl Fleet {
             .map(|worker| (worker.hello.boot_id.as_str(), worker.hello.cores))
             .collect();
         hosts.values().sum()
+    }
+
+    /// How the joined workers stand, by name; `busy` says how many jobs of a role a worker holds.
+    pub(crate) fn views(&self, now_ms: u64, busy: impl Fn(WorkerId, Role) -> u32) -> Vec<WorkerView> {
+        let view = |(id, worker): (&WorkerId, &Worker)| WorkerView {
+            worker: *id,
+            name: worker.hello.name.clone(),
+            build: worker.hello.build.clone(),
+            roles: worker
+                .hello
+                .slots
+                .iter()
+                .map(|(role, slots)| (*role, *slots, busy(*id, *role)))
+                .collect(),
+            languages: worker.hello.languages.clone(),
+            isolation: worker.hello.isolation,
+            cores: worker.hello.cores,
+            endpoints: worker.hello.endpoints.clone(),
+            silent_ms: now_ms.saturating_sub(worker.heard_ms),
+            joined_ms: now_ms.saturating_sub(worker.joined_ms),
+            is_lost: false,
+        };
+        let mut views: Vec<_> = self.workers.iter().map(view).collect();
+        views.sort_by(|a, b| (&a.name, a.worker).cmp(&(&b.name, b.worker)));
+        views
     }
 
     /// Links of workers not heard since `since_ms`.

@@ -42,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) busy_ms: u64,
     /// On the run's clock, of the last change.
     pub(crate) at_ms: u64,
+    /// Calls that may have been paid and whose answers never came.
+    pub(crate) calls_unaccounted: u32,
     pub(crate) state: JobState,
 }
 
@@ -54,6 +56,7 @@ impl Job {
             subject,
             busy_ms: 0,
             at_ms: 0,
+            calls_unaccounted: 0,
             state: JobState::Held,
         }
     }
@@ -71,6 +74,7 @@ impl Job {
             subject: record.subject,
             busy_ms: record.busy_ms,
             at_ms: record.at_ms,
+            calls_unaccounted: record.calls_unaccounted,
             state,
         }
     }
@@ -91,6 +95,7 @@ impl Job {
             subject: self.subject.clone(),
             busy_ms: self.busy_ms,
             at_ms: self.at_ms,
+            calls_unaccounted: self.calls_unaccounted,
             state,
         }
     }

@@ -14,6 +14,7 @@ mod pipeline;
 mod queue;
 pub mod record;
 pub mod run;
+pub mod status;
 pub mod summary;
 
 pub use clock::{Now, Stamp};

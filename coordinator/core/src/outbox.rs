@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use roundhouse_proto::link::CoordMsg;
-use roundhouse_proto::{Failure, GenerationOutcome, Payload, Role, RunId, SessionEvent};
+use roundhouse_proto::{Failure, GenerationOutcome, Payload, RunId, SessionEvent};
 
 use crate::event::LinkId;
 use crate::record::{PendingFile, Write};
 use crate::run::RunSpec;
+use crate::status::Stuck;
 use crate::summary::RunSummary;
 
 /// What one event leads to.
@@ -168,15 +169,25 @@ pub enum Progress {
         /// Why.
         reason: String,
     },
-    /// Jobs wait for a role that no worker plays.
-    Waiting {
-        /// Which role.
-        role: Role,
-        /// How many jobs.
-        jobs: u32,
+    /// Its first job was handed out, to a fleet of this size; told again by every start of the coordinator.
+    Started {
+        /// Generation slots.
+        generation_slots: u32,
+        /// Evaluation slots.
+        evaluation_slots: u32,
+        /// Processor cores of the workers' hosts.
+        cores: u32,
     },
+    /// It cannot move, for these reasons; none: it moves again. Told when that has lasted for
+    /// [`crate::Timing::waiting_ms`], and whenever the reasons change.
+    Stuck(Vec<Stuck>),
+    /// Something that people should know once.
+    Notice(String),
+    /// No key works and nothing is in flight any more; the reports are written as far as it came. It goes on when a
+    /// worker with a key that works joins.
+    Paused(Box<RunSummary>),
     /// A run that was asked to stop has nothing in flight any more.
     Drained,
-    /// All is settled and the reports are written.
+    /// All is settled, or it was cancelled, and the reports are written.
     Done(Box<RunSummary>),
 }

@@ -294,6 +294,9 @@ impl Run {
                 resume: problem.events.clone(),
                 reports: reports.collect(),
                 prompts: self.spec.prompt_set,
+                recording: spec.recording,
+                endpoint: self.record.endpoint.clone(),
+                entry_point: spec.entry_point.clone(),
             }));
         }
         let subject = self.job(id)?.subject.as_ref()?;
@@ -322,6 +325,7 @@ impl Run {
             } else {
                 ROUND_OUTPUT_CHARS
             },
+            entry_point: spec.entry_point.clone(),
         }))
     }
 

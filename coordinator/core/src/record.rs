@@ -27,6 +27,12 @@ pub struct RunRecord {
     pub cores: u32,
     /// When its last job was settled.
     pub finished: Option<Stamp>,
+    /// Why people ended it before every problem was settled.
+    #[serde(default)]
+    pub cancelled: Option<String>,
+    /// The endpoint whose model is asked, once it is chosen.
+    #[serde(default)]
+    pub endpoint: Option<String>,
 }
 
 /// How a stored job stands.
@@ -90,6 +96,10 @@ pub struct JobRecord {
     pub busy_ms: u64,
     /// On the run's clock, when it was settled or last changed, in milliseconds.
     pub at_ms: u64,
+    /// Calls to a model that may have been paid and whose answers never came: in flight when a worker was lost, or
+    /// broken off.
+    #[serde(default)]
+    pub calls_unaccounted: u32,
     /// How it stands.
     pub state: StoredState,
 }

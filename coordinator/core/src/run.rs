@@ -56,8 +56,14 @@ pub struct ProblemSpec {
     pub tiers: Vec<(Tier, u32)>,
     /// Address of the encoded public examples; none if there are none.
     pub public_cases: Option<Digest>,
-    /// Address of the encoded [`roundhouse_proto::ReferenceMaterial`]; only with the offline model.
+    /// Address of the encoded [`roundhouse_proto::ReferenceMaterial`]; only with the offline model `reference`.
     pub reference: Option<Digest>,
+    /// Address of the encoded [`roundhouse_proto::Recording`]; only with the offline model `recorded`.
+    #[serde(default)]
+    pub recording: Option<Digest>,
+    /// The function that is asked for; none for a program from standard input to standard output.
+    #[serde(default)]
+    pub entry_point: Option<String>,
     /// The original time limit, in milliseconds.
     pub time_limit_ms: Option<u64>,
     /// The original memory limit, in bytes.
@@ -68,6 +74,57 @@ impl ProblemSpec {
     /// How many cases are judged.
     pub fn cases_n(&self) -> u32 {
         self.tiers.iter().map(|(_, n)| n).sum()
+    }
+}
+
+/// Who answers a run's calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelAt {
+    /// Nobody: answers come from blobs.
+    #[default]
+    Offline,
+    /// An endpoint of the generation workers.
+    Endpoint {
+        /// Its name; none for the one that the fleet offers, which is chosen when the first session is handed out.
+        name: Option<String>,
+    },
+}
+
+/// The language of what people read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lang {
+    /// Chinese: readers of the files of earlier programs expect it.
+    #[default]
+    Zh,
+    /// English.
+    En,
+}
+
+impl Lang {
+    /// The word used in flags and files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Zh => "zh",
+            Self::En => "en",
+        }
+    }
+}
+
+/// A text that names no language.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no language is called `{0}`: expected `zh` or `en`")]
+pub struct UnknownLang(pub String);
+
+impl std::str::FromStr for Lang {
+    type Err = UnknownLang;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "zh" => Ok(Self::Zh),
+            "en" => Ok(Self::En),
+            _ => Err(UnknownLang(text.to_owned())),
+        }
     }
 }
 
@@ -82,6 +139,12 @@ pub struct RunSpec {
     pub version: String,
     /// How sessions are held.
     pub session: SessionSettings,
+    /// Who answers.
+    #[serde(default)]
+    pub model_at: ModelAt,
+    /// The language of the reports.
+    #[serde(default)]
+    pub lang: Lang,
     /// Addresses of the prompt templates, by name; of those that are used, wherever they come from.
     pub prompts: BTreeMap<String, Digest>,
     /// Address of the encoded [`roundhouse_proto::PromptSet`]; none where all templates are the built-in ones.

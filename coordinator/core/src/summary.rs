@@ -16,7 +16,12 @@ pub enum RunStatus {
     Complete,
     /// It is over, but for the problems that failures of ours left without a verdict.
     Incomplete {
-        /// Why, such as `2 errors`.
+        /// Why, such as `2 errors` or `paused: the endpoint refuses the key`.
+        reason: String,
+    },
+    /// People ended it before every problem was settled.
+    Cancelled {
+        /// Why.
         reason: String,
     },
 }
@@ -62,6 +67,8 @@ pub struct ProblemSummary {
     pub generation: Option<GenerationOutcome>,
     /// Grants of its generation job.
     pub attempts: u32,
+    /// Calls of its session that may have been paid and whose answers never came, beside those that its events tell of.
+    pub calls_unaccounted: u32,
 }
 
 /// Durations of a run on its own clock, which stands still while no coordinator is up.
@@ -89,6 +96,8 @@ impl RunTimes {
 pub struct RunSummary {
     /// What it was asked to do.
     pub spec: Arc<RunSpec>,
+    /// The endpoint whose model was asked; none before it was chosen, and for the offline models.
+    pub endpoint: Option<String>,
     /// How it stands.
     pub status: RunStatus,
     /// How long it took.

@@ -84,6 +84,7 @@ impl Collector {
             memory_limit_bytes: row.memory_limit_bytes,
             solutions: row.solutions,
             incorrect_solutions: row.incorrect_solutions,
+            entry_point: None,
         });
         Ok(())
     }

@@ -233,6 +233,7 @@ mod tests {
             memory_limit_bytes: None,
             solutions: Vec::new(),
             incorrect_solutions: Vec::new(),
+            entry_point: None,
         })
         .collect()
     }

@@ -104,6 +104,7 @@ fn problem(position: u32, source_id: &str, statement: &str, cases: Vec<Case>) ->
         memory_limit_bytes: None,
         solutions: Vec::new(),
         incorrect_solutions: Vec::new(),
+        entry_point: None,
     }
 }
 

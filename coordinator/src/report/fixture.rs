@@ -1,12 +1,12 @@
 //! Runs for the tests of what is written and printed about runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use roundhouse_core::clock::Stamp;
-use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
+use roundhouse_core::run::{DataSet, EvaluationSettings, Lang, ModelAt, ProblemSpec, RunSpec};
 use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunStatus, RunSummary, RunTimes};
 use roundhouse_proto::problem::problem_name;
 use roundhouse_proto::{
@@ -45,7 +45,7 @@ impl Fixture {
     pub(crate) fn empty() -> Self {
         let limits = Limits::default();
         let session = SessionSettings {
-            method: "self-collaboration".to_owned(),
+            method: roundhouse_proto::Method::SelfCollaboration,
             model: "deepseek-chat".to_owned(),
             sampling: Sampling::default(),
             max_rounds: 2,
@@ -55,6 +55,7 @@ impl Fixture {
             comparator: Comparator::CodeContests,
             limits,
             final_choice: FinalChoice::Last,
+            model_for: BTreeMap::new(),
         };
         let evaluation = EvaluationSettings {
             tiers: vec![Tier::Public, Tier::Generated],
@@ -85,6 +86,8 @@ impl Fixture {
                 rows: 165,
             },
             problems: Vec::new(),
+            lang: Lang::Zh,
+            model_at: ModelAt::Offline,
         };
         let run = RunSummary {
             spec: Arc::new(spec),
@@ -95,6 +98,7 @@ impl Fixture {
             cores: 8,
             finished: Some(FINISHED),
             problems: Vec::new(),
+            endpoint: None,
         };
         Self {
             run,
@@ -232,6 +236,8 @@ impl Fixture {
             reference: None,
             time_limit_ms: None,
             memory_limit_bytes: None,
+            entry_point: None,
+            recording: None,
         };
         Arc::make_mut(&mut self.run.spec).problems.push(problem);
         self.run.problems.push(ProblemSummary {
@@ -239,6 +245,7 @@ impl Fixture {
             events,
             generation,
             attempts: 1,
+            calls_unaccounted: 0,
         });
     }
 
@@ -307,6 +314,8 @@ pub(crate) fn said(speaker: Speaker, reply: &str, usage: Option<Usage>) -> Sessi
         finish: FinishReason::Stop,
         usage,
         duration_ms: 1_500,
+        remarks: Vec::new(),
+        unaccounted: 0,
     }
 }
 

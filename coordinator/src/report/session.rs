@@ -161,7 +161,7 @@ pub(super) fn history(
 }
 
 #[derive(Serialize)]
-struct TranscriptLine {
+struct TranscriptLine<'a> {
     speaker: Speaker,
     round: u32,
     ask: u32,
@@ -171,6 +171,8 @@ struct TranscriptLine {
     finish: FinishReason,
     usage: Option<Usage>,
     duration_ms: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    remarks: &'a [String],
 }
 
 /// One line of JSON for each answer of the model, in order. The attempt is not in it: a session that was resumed
@@ -189,6 +191,8 @@ fn transcript(name: &str, events: &[SessionEvent], blobs: &dyn BlobReader) -> Re
             finish,
             usage,
             duration_ms,
+            remarks,
+            unaccounted: _,
         } = event
         {
             let reasoning = reasoning.as_ref().map(|payload| read(payload, "reasoning"));
@@ -202,6 +206,7 @@ fn transcript(name: &str, events: &[SessionEvent], blobs: &dyn BlobReader) -> Re
                 finish: *finish,
                 usage: *usage,
                 duration_ms: *duration_ms,
+                remarks,
             };
             let encoded = serde_json::to_writer(&mut lines, &line);
             encoded.map_err(|source| ReportError::Encode {

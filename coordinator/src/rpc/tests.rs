@@ -37,7 +37,7 @@ fn grant(seq: u64, resume: Vec<SessionEvent>) -> JobGrant {
             time_limit_ms: None,
             memory_limit_bytes: None,
             settings: SessionSettings {
-                method: "self-collaboration".to_owned(),
+                method: roundhouse_proto::Method::SelfCollaboration,
                 model: "reference".to_owned(),
                 sampling: Sampling::default(),
                 max_rounds: 64,
@@ -47,10 +47,14 @@ fn grant(seq: u64, resume: Vec<SessionEvent>) -> JobGrant {
                 comparator: Comparator::CodeContests,
                 limits: Limits::default(),
                 final_choice: FinalChoice::Last,
+                model_for: BTreeMap::new(),
             },
             resume,
             reports: Vec::new(),
             prompts: None,
+            endpoint: None,
+            entry_point: None,
+            recording: None,
         }),
     }
 }
@@ -68,6 +72,8 @@ fn said() -> SessionEvent {
         finish: FinishReason::Stop,
         usage: None,
         duration_ms: 1,
+        remarks: Vec::new(),
+        unaccounted: 0,
     }
 }
 
@@ -157,10 +163,13 @@ async fn whatever_a_worker_says_becomes_a_record_that_can_be_stored() {
     };
     MemoryStore::new().commit(&[Write::Session(record)]).unwrap();
 
-    let failed = JobResult::Failed(Failure {
-        class: FailureClass::Job,
-        message: hostile.clone(),
-    });
+    let failed = JobResult::Failed {
+        failure: Failure {
+            class: FailureClass::Job,
+            message: hostile.clone(),
+        },
+        unaccounted: 0,
+    };
     for msg in [
         WorkerMsg::Result {
             job,
@@ -174,7 +183,7 @@ async fn whatever_a_worker_says_becomes_a_record_that_can_be_stored() {
     ] {
         let kept = match bench.service.keep_large(msg).await.unwrap() {
             WorkerMsg::Result {
-                result: JobResult::Failed(failure),
+                result: JobResult::Failed { failure, .. },
                 ..
             } => failure.message,
             WorkerMsg::Nack { reason, .. } => reason,

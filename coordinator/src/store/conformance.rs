@@ -52,6 +52,7 @@ fn job_record(problem: u32, kind: JobKind, state: StoredState) -> JobRecord {
         busy_ms: 5,
         at_ms: 7,
         state,
+        calls_unaccounted: 0,
     }
 }
 
@@ -64,6 +65,8 @@ fn run_record(n: u128, slots: u32) -> RunRecord {
         evaluation_slots: 1,
         cores: 2,
         finished: None,
+        cancelled: None,
+        endpoint: None,
     }
 }
 

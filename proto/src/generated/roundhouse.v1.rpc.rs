@@ -458,6 +458,314 @@ pub mod blobs_server {
     }
 }
 /// Generated client implementations.
+pub mod link_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Where workers join.
+    #[derive(Debug, Clone)]
+    pub struct LinkClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl LinkClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> LinkClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> LinkClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            LinkClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Opens the link; it stays open while the worker is there.
+        pub async fn link(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = crate::wire::v1::WorkerMsg,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<crate::wire::v1::CoordMsg>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/roundhouse.v1.Link/Link");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("roundhouse.v1.Link", "Link"));
+            self.inner.streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod link_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with LinkServer.
+    #[async_trait]
+    pub trait Link: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Link method.
+        type LinkStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<crate::wire::v1::CoordMsg, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Opens the link; it stays open while the worker is there.
+        async fn link(
+            &self,
+            request: tonic::Request<tonic::Streaming<crate::wire::v1::WorkerMsg>>,
+        ) -> std::result::Result<tonic::Response<Self::LinkStream>, tonic::Status>;
+    }
+    /// Where workers join.
+    #[derive(Debug)]
+    pub struct LinkServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> LinkServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for LinkServer<T>
+    where
+        T: Link,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/roundhouse.v1.Link/Link" => {
+                    #[allow(non_camel_case_types)]
+                    struct LinkSvc<T: Link>(pub Arc<T>);
+                    impl<
+                        T: Link,
+                    > tonic::server::StreamingService<crate::wire::v1::WorkerMsg>
+                    for LinkSvc<T> {
+                        type Response = crate::wire::v1::CoordMsg;
+                        type ResponseStream = T::LinkStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<crate::wire::v1::WorkerMsg>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Link>::link(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LinkSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for LinkServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "roundhouse.v1.Link";
+    impl<T> tonic::server::NamedService for LinkServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
 pub mod control_client {
     #![allow(
         unused_variables,
@@ -624,7 +932,7 @@ pub mod control_client {
                 .insert(GrpcMethod::new("roundhouse.v1.Control", "GetRun"));
             self.inner.unary(req, path, codec).await
         }
-        /// Sends the state of a run now and whenever it changes, until it is settled.
+        /// Says what is known of a run, then whatever changes, until it has ended.
         pub async fn watch_run(
             &mut self,
             request: impl tonic::IntoRequest<crate::wire::v1::WatchRunRequest>,
@@ -674,57 +982,7 @@ pub mod control_client {
                 .insert(GrpcMethod::new("roundhouse.v1.Control", "Cancel"));
             self.inner.unary(req, path, codec).await
         }
-        /// Hands out no more jobs of a run; those at work finish.
-        pub async fn pause(
-            &mut self,
-            request: impl tonic::IntoRequest<crate::wire::v1::PauseRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::RunStatus>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/roundhouse.v1.Control/Pause",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("roundhouse.v1.Control", "Pause"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Hands out jobs of a paused run again.
-        pub async fn resume(
-            &mut self,
-            request: impl tonic::IntoRequest<crate::wire::v1::ResumeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::RunStatus>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/roundhouse.v1.Control/Resume",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("roundhouse.v1.Control", "Resume"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Queues settled problems again, in the same run or in a new one.
+        /// Queues those problems of a run again that ended by a failure of ours or were cancelled.
         pub async fn retry(
             &mut self,
             request: impl tonic::IntoRequest<crate::wire::v1::RetryRequest>,
@@ -747,31 +1005,6 @@ pub mod control_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("roundhouse.v1.Control", "Retry"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Removes a settled run and the blobs that only it names.
-        pub async fn delete_run(
-            &mut self,
-            request: impl tonic::IntoRequest<crate::wire::v1::DeleteRunRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::DeleteRunReply>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/roundhouse.v1.Control/DeleteRun",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("roundhouse.v1.Control", "DeleteRun"));
             self.inner.unary(req, path, codec).await
         }
         /// Lists the workers of the fleet.
@@ -797,56 +1030,6 @@ pub mod control_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("roundhouse.v1.Control", "ListWorkers"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Lets workers finish and take nothing new.
-        pub async fn drain_worker(
-            &mut self,
-            request: impl tonic::IntoRequest<crate::wire::v1::DrainWorkerRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::DrainWorkerReply>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/roundhouse.v1.Control/DrainWorker",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("roundhouse.v1.Control", "DrainWorker"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Says why a run, a problem or a job is where it is.
-        pub async fn explain(
-            &mut self,
-            request: impl tonic::IntoRequest<crate::wire::v1::ExplainRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::Explanation>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/roundhouse.v1.Control/Explain",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("roundhouse.v1.Control", "Explain"));
             self.inner.unary(req, path, codec).await
         }
         /// Sends the files of a run directory, each in pieces, in the order of their paths.
@@ -919,7 +1102,7 @@ pub mod control_server {
             >
             + std::marker::Send
             + 'static;
-        /// Sends the state of a run now and whenever it changes, until it is settled.
+        /// Says what is known of a run, then whatever changes, until it has ended.
         async fn watch_run(
             &self,
             request: tonic::Request<crate::wire::v1::WatchRunRequest>,
@@ -932,36 +1115,12 @@ pub mod control_server {
             tonic::Response<crate::wire::v1::RunStatus>,
             tonic::Status,
         >;
-        /// Hands out no more jobs of a run; those at work finish.
-        async fn pause(
-            &self,
-            request: tonic::Request<crate::wire::v1::PauseRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::RunStatus>,
-            tonic::Status,
-        >;
-        /// Hands out jobs of a paused run again.
-        async fn resume(
-            &self,
-            request: tonic::Request<crate::wire::v1::ResumeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::RunStatus>,
-            tonic::Status,
-        >;
-        /// Queues settled problems again, in the same run or in a new one.
+        /// Queues those problems of a run again that ended by a failure of ours or were cancelled.
         async fn retry(
             &self,
             request: tonic::Request<crate::wire::v1::RetryRequest>,
         ) -> std::result::Result<
             tonic::Response<crate::wire::v1::RetryReply>,
-            tonic::Status,
-        >;
-        /// Removes a settled run and the blobs that only it names.
-        async fn delete_run(
-            &self,
-            request: tonic::Request<crate::wire::v1::DeleteRunRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::DeleteRunReply>,
             tonic::Status,
         >;
         /// Lists the workers of the fleet.
@@ -970,22 +1129,6 @@ pub mod control_server {
             request: tonic::Request<crate::wire::v1::ListWorkersRequest>,
         ) -> std::result::Result<
             tonic::Response<crate::wire::v1::ListWorkersReply>,
-            tonic::Status,
-        >;
-        /// Lets workers finish and take nothing new.
-        async fn drain_worker(
-            &self,
-            request: tonic::Request<crate::wire::v1::DrainWorkerRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::DrainWorkerReply>,
-            tonic::Status,
-        >;
-        /// Says why a run, a problem or a job is where it is.
-        async fn explain(
-            &self,
-            request: tonic::Request<crate::wire::v1::ExplainRequest>,
-        ) -> std::result::Result<
-            tonic::Response<crate::wire::v1::Explanation>,
             tonic::Status,
         >;
         /// Server streaming response type for the Fetch method.
@@ -1304,96 +1447,6 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
-                "/roundhouse.v1.Control/Pause" => {
-                    #[allow(non_camel_case_types)]
-                    struct PauseSvc<T: Control>(pub Arc<T>);
-                    impl<
-                        T: Control,
-                    > tonic::server::UnaryService<crate::wire::v1::PauseRequest>
-                    for PauseSvc<T> {
-                        type Response = crate::wire::v1::RunStatus;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<crate::wire::v1::PauseRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Control>::pause(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = PauseSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/roundhouse.v1.Control/Resume" => {
-                    #[allow(non_camel_case_types)]
-                    struct ResumeSvc<T: Control>(pub Arc<T>);
-                    impl<
-                        T: Control,
-                    > tonic::server::UnaryService<crate::wire::v1::ResumeRequest>
-                    for ResumeSvc<T> {
-                        type Response = crate::wire::v1::RunStatus;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<crate::wire::v1::ResumeRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Control>::resume(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ResumeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
                 "/roundhouse.v1.Control/Retry" => {
                     #[allow(non_camel_case_types)]
                     struct RetrySvc<T: Control>(pub Arc<T>);
@@ -1439,51 +1492,6 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
-                "/roundhouse.v1.Control/DeleteRun" => {
-                    #[allow(non_camel_case_types)]
-                    struct DeleteRunSvc<T: Control>(pub Arc<T>);
-                    impl<
-                        T: Control,
-                    > tonic::server::UnaryService<crate::wire::v1::DeleteRunRequest>
-                    for DeleteRunSvc<T> {
-                        type Response = crate::wire::v1::DeleteRunReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<crate::wire::v1::DeleteRunRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Control>::delete_run(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DeleteRunSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
                 "/roundhouse.v1.Control/ListWorkers" => {
                     #[allow(non_camel_case_types)]
                     struct ListWorkersSvc<T: Control>(pub Arc<T>);
@@ -1514,96 +1522,6 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListWorkersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/roundhouse.v1.Control/DrainWorker" => {
-                    #[allow(non_camel_case_types)]
-                    struct DrainWorkerSvc<T: Control>(pub Arc<T>);
-                    impl<
-                        T: Control,
-                    > tonic::server::UnaryService<crate::wire::v1::DrainWorkerRequest>
-                    for DrainWorkerSvc<T> {
-                        type Response = crate::wire::v1::DrainWorkerReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<crate::wire::v1::DrainWorkerRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Control>::drain_worker(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DrainWorkerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/roundhouse.v1.Control/Explain" => {
-                    #[allow(non_camel_case_types)]
-                    struct ExplainSvc<T: Control>(pub Arc<T>);
-                    impl<
-                        T: Control,
-                    > tonic::server::UnaryService<crate::wire::v1::ExplainRequest>
-                    for ExplainSvc<T> {
-                        type Response = crate::wire::v1::Explanation;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<crate::wire::v1::ExplainRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Control>::explain(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ExplainSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1703,314 +1621,6 @@ pub mod control_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "roundhouse.v1.Control";
     impl<T> tonic::server::NamedService for ControlServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
-/// Generated client implementations.
-pub mod link_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// Where workers join.
-    #[derive(Debug, Clone)]
-    pub struct LinkClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl LinkClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> LinkClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> LinkClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            LinkClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Opens the link; it stays open while the worker is there.
-        pub async fn link(
-            &mut self,
-            request: impl tonic::IntoStreamingRequest<
-                Message = crate::wire::v1::WorkerMsg,
-            >,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<crate::wire::v1::CoordMsg>>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roundhouse.v1.Link/Link");
-            let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("roundhouse.v1.Link", "Link"));
-            self.inner.streaming(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-pub mod link_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with LinkServer.
-    #[async_trait]
-    pub trait Link: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Link method.
-        type LinkStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<crate::wire::v1::CoordMsg, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
-        /// Opens the link; it stays open while the worker is there.
-        async fn link(
-            &self,
-            request: tonic::Request<tonic::Streaming<crate::wire::v1::WorkerMsg>>,
-        ) -> std::result::Result<tonic::Response<Self::LinkStream>, tonic::Status>;
-    }
-    /// Where workers join.
-    #[derive(Debug)]
-    pub struct LinkServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> LinkServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for LinkServer<T>
-    where
-        T: Link,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/roundhouse.v1.Link/Link" => {
-                    #[allow(non_camel_case_types)]
-                    struct LinkSvc<T: Link>(pub Arc<T>);
-                    impl<
-                        T: Link,
-                    > tonic::server::StreamingService<crate::wire::v1::WorkerMsg>
-                    for LinkSvc<T> {
-                        type Response = crate::wire::v1::CoordMsg;
-                        type ResponseStream = T::LinkStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<
-                                tonic::Streaming<crate::wire::v1::WorkerMsg>,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Link>::link(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = LinkSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for LinkServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "roundhouse.v1.Link";
-    impl<T> tonic::server::NamedService for LinkServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -343,7 +343,7 @@ pub struct Sampling {
 /// Everything that shapes a session apart from its problem.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionSettings {
-    /// Name of the method, at most 256 bytes.
+    /// Name of the method, such as `self-collaboration`.
     #[prost(string, tag = "1")]
     pub method: ::prost::alloc::string::String,
     /// Name of the model, at most 256 bytes.
@@ -373,6 +373,19 @@ pub struct SessionSettings {
     /// Which program is judged; none means the last one.
     #[prost(enumeration = "FinalChoice", optional, tag = "10")]
     pub final_choice: ::core::option::Option<i32>,
+    /// Models of speakers that have another one; each speaker at most once.
+    #[prost(message, repeated, tag = "11")]
+    pub model_for: ::prost::alloc::vec::Vec<SpeakerModel>,
+}
+/// The model of one speaker.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SpeakerModel {
+    /// Who asks it.
+    #[prost(enumeration = "Speaker", tag = "1")]
+    pub speaker: i32,
+    /// Its name, at most 256 bytes.
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
 }
 /// What a session leaves behind; each is stored before the next call to the model starts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -430,6 +443,12 @@ pub struct Said {
     /// How long the call took, in milliseconds.
     #[prost(uint64, tag = "9")]
     pub duration_ms: u64,
+    /// What was unusual about the call; each at most 4 KiB.
+    #[prost(string, repeated, tag = "10")]
+    pub remarks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Tries of this call that may have been paid and broke before they told their tokens.
+    #[prost(uint64, tag = "11")]
+    pub unaccounted: u64,
 }
 /// A program is to be run against the round's cases.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -695,822 +714,6 @@ impl StopReason {
         }
     }
 }
-/// Takes in a run.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SubmitRequest {
-    /// The run, 16 bytes, made by the client.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// Name for people, at most 256 bytes; may be empty.
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-    /// Digest of the encoded ProblemList.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub problems: ::prost::bytes::Bytes,
-    /// How many problems that list holds.
-    #[prost(uint64, tag = "4")]
-    pub problems_n: u64,
-    /// How the run is done.
-    #[prost(message, optional, tag = "5")]
-    pub settings: ::core::option::Option<RunSettings>,
-    /// Where it comes from.
-    #[prost(message, optional, tag = "6")]
-    pub provenance: ::core::option::Option<Provenance>,
-}
-/// How a run is done.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RunSettings {
-    /// How sessions are held; none for a run that judges the programs of its problem list.
-    #[prost(message, optional, tag = "1")]
-    pub session: ::core::option::Option<SessionSettings>,
-    /// Name of the endpoint whose model is asked, at most 256 bytes; empty for a run that asks none.
-    #[prost(string, tag = "2")]
-    pub endpoint: ::prost::alloc::string::String,
-    /// How programs are judged.
-    #[prost(message, optional, tag = "3")]
-    pub evaluation: ::core::option::Option<EvaluationSettings>,
-    /// Which grant of a job is its last, at least 1.
-    #[prost(uint64, tag = "4")]
-    pub attempts_max: u64,
-    /// Most tokens of all calls together; none for no bound.
-    #[prost(uint64, optional, tag = "5")]
-    pub budget_tokens: ::core::option::Option<u64>,
-    /// Most calls of this run in flight at once; none for as many as the endpoint allows.
-    #[prost(uint64, optional, tag = "6")]
-    pub concurrency_max: ::core::option::Option<u64>,
-    /// Labels a worker must have; each key at most once.
-    #[prost(message, repeated, tag = "7")]
-    pub labels: ::prost::alloc::vec::Vec<RequiredLabel>,
-    /// Weakest isolation that will do.
-    #[prost(enumeration = "Isolation", tag = "8")]
-    pub isolation_min: i32,
-}
-/// A label a worker must have.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RequiredLabel {
-    /// What it says something about, at most 256 bytes.
-    #[prost(string, tag = "1")]
-    pub key: ::prost::alloc::string::String,
-    /// What it must say, at most 256 bytes.
-    #[prost(string, tag = "2")]
-    pub value: ::prost::alloc::string::String,
-}
-/// How programs are judged.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct EvaluationSettings {
-    /// What they are written in.
-    #[prost(enumeration = "Language", tag = "1")]
-    pub language: i32,
-    /// What each test may use.
-    #[prost(message, optional, tag = "2")]
-    pub limits: ::core::option::Option<Limits>,
-    /// Whether the problem's own time and memory limits go before `limits`, where they are known.
-    #[prost(bool, tag = "3")]
-    pub own_limits: bool,
-    /// By which rule outputs agree, such as `code-contests` or `float:abs=1e-6,rel=1e-6`.
-    #[prost(string, tag = "4")]
-    pub comparator: ::prost::alloc::string::String,
-    /// Whether an exit status other than 0 is no failure.
-    #[prost(bool, tag = "5")]
-    pub ignore_exit_status: bool,
-    /// After how many cases that timed out the rest count as timed out, not run; 0 runs all.
-    #[prost(uint64, tag = "6")]
-    pub timeouts_max: u64,
-    /// Whether cases after the first failing one are left out.
-    #[prost(bool, tag = "7")]
-    pub stop_on_first_failure: bool,
-    /// Characters kept of an output, at its head and at its tail together.
-    #[prost(uint64, tag = "8")]
-    pub output_chars: u64,
-}
-/// Where a run comes from.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Provenance {
-    /// Name of the data set, at most 256 bytes.
-    #[prost(string, tag = "1")]
-    pub dataset: ::prost::alloc::string::String,
-    /// Digest of the data set's file.
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    pub dataset_digest: ::core::option::Option<::prost::bytes::Bytes>,
-    /// Problems in the unfiltered data set.
-    #[prost(uint64, tag = "3")]
-    pub dataset_n: u64,
-    /// Version of the client, at most 256 bytes.
-    #[prost(string, tag = "4")]
-    pub build: ::prost::alloc::string::String,
-    /// The run that this one tries again or judges, 16 bytes.
-    #[prost(bytes = "bytes", optional, tag = "5")]
-    pub parent: ::core::option::Option<::prost::bytes::Bytes>,
-}
-/// A run was taken in.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SubmitReply {
-    /// Whether it was there before.
-    #[prost(bool, tag = "1")]
-    pub repeated: bool,
-    /// Digests the run names that are not there; if any, nothing was taken in.
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub missing: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-}
-/// Asks for runs.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListRunsRequest {
-    /// Most runs to list, at least 1.
-    #[prost(uint64, tag = "1")]
-    pub limit: u64,
-    /// Only runs older than this one, 16 bytes; for the next page.
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    pub before: ::core::option::Option<::prost::bytes::Bytes>,
-}
-/// Runs, newest first.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListRunsReply {
-    /// The runs.
-    #[prost(message, repeated, tag = "1")]
-    pub runs: ::prost::alloc::vec::Vec<RunStatus>,
-    /// Whether there are older ones.
-    #[prost(bool, tag = "2")]
-    pub more: bool,
-}
-/// Asks how a run is doing.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetRunRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-}
-/// How a run is doing.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RunStatus {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// Name for people; may be empty.
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-    /// Its state.
-    #[prost(enumeration = "RunState", tag = "3")]
-    pub state: i32,
-    /// Why it is paused or cancelled; empty otherwise.
-    #[prost(string, tag = "4")]
-    pub reason: ::prost::alloc::string::String,
-    /// Problems in all.
-    #[prost(uint64, tag = "5")]
-    pub problems_n: u64,
-    /// Problems whose program passed every case.
-    #[prost(uint64, tag = "6")]
-    pub passed_n: u64,
-    /// Problems whose program failed, or that have none.
-    #[prost(uint64, tag = "7")]
-    pub failed_n: u64,
-    /// Problems that ended by a failure of ours.
-    #[prost(uint64, tag = "8")]
-    pub errors_n: u64,
-    /// Problems whose session is settled.
-    #[prost(uint64, tag = "9")]
-    pub generated_n: u64,
-    /// Jobs that wait for a worker.
-    #[prost(uint64, tag = "10")]
-    pub jobs_ready_n: u64,
-    /// Jobs that a worker holds.
-    #[prost(uint64, tag = "11")]
-    pub jobs_leased_n: u64,
-    /// Tokens of all calls.
-    #[prost(message, optional, tag = "12")]
-    pub usage: ::core::option::Option<Usage>,
-    /// Calls to the model.
-    #[prost(uint64, tag = "13")]
-    pub calls_n: u64,
-    /// Calls that were paid and whose answer was lost.
-    #[prost(uint64, tag = "14")]
-    pub calls_lost_n: u64,
-    /// Sum of the periods in which a coordinator worked on it, in milliseconds.
-    #[prost(uint64, tag = "15")]
-    pub active_ms: u64,
-    /// When it was taken in, local time as text.
-    #[prost(string, tag = "16")]
-    pub started: ::prost::alloc::string::String,
-    /// Starts of the coordinator during the run, the first included.
-    #[prost(uint64, tag = "17")]
-    pub starts_n: u64,
-    /// Things a person should know, such as work without a capable worker; each at most 4 KiB.
-    #[prost(string, repeated, tag = "18")]
-    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// How the run is done.
-    #[prost(message, optional, tag = "19")]
-    pub settings: ::core::option::Option<RunSettings>,
-    /// Where it comes from.
-    #[prost(message, optional, tag = "20")]
-    pub provenance: ::core::option::Option<Provenance>,
-}
-/// Asks to be told of a run.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WatchRunRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// Only changes after this commit number; 0 for all that is known.
-    #[prost(uint64, tag = "2")]
-    pub after: u64,
-}
-/// Something about a run changed.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RunUpdate {
-    /// Number of the commit that changed it.
-    #[prost(uint64, tag = "1")]
-    pub commit: u64,
-    /// What there is to say.
-    #[prost(oneof = "run_update::What", tags = "2, 3, 4")]
-    pub what: ::core::option::Option<run_update::What>,
-}
-/// Nested message and enum types in `RunUpdate`.
-pub mod run_update {
-    /// What there is to say.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum What {
-        /// The whole state; first on every stream and from time to time.
-        #[prost(message, tag = "2")]
-        Status(super::RunStatus),
-        /// One problem went on.
-        #[prost(message, tag = "3")]
-        Problem(super::ProblemUpdate),
-        /// A line for people, at most 4 KiB.
-        #[prost(string, tag = "4")]
-        Notice(::prost::alloc::string::String),
-    }
-}
-/// One problem went on.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ProblemUpdate {
-    /// Its position, from 1.
-    #[prost(uint64, tag = "1")]
-    pub problem: u64,
-    /// What happened to it.
-    #[prost(oneof = "problem_update::Step", tags = "2, 3, 4, 5")]
-    pub step: ::core::option::Option<problem_update::Step>,
-}
-/// Nested message and enum types in `ProblemUpdate`.
-pub mod problem_update {
-    /// What happened to it.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Step {
-        /// A round is over; its number, from 0.
-        #[prost(uint64, tag = "2")]
-        RoundEnd(u64),
-        /// The session is settled.
-        #[prost(enumeration = "super::StopReason", tag = "3")]
-        Generated(i32),
-        /// The program was judged.
-        #[prost(message, tag = "4")]
-        Judged(super::ProblemScore),
-        /// It ended by a failure of ours.
-        #[prost(message, tag = "5")]
-        Error(super::Failure),
-    }
-}
-/// How a program did.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ProblemScore {
-    /// Cases that passed.
-    #[prost(uint64, tag = "1")]
-    pub passed: u64,
-    /// Cases in all.
-    #[prost(uint64, tag = "2")]
-    pub total: u64,
-}
-/// Ends a run.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CancelRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// Why, for people; at most 4 KiB.
-    #[prost(string, tag = "2")]
-    pub reason: ::prost::alloc::string::String,
-}
-/// Hands out no more jobs of a run.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PauseRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// Why, for people; at most 4 KiB.
-    #[prost(string, tag = "2")]
-    pub reason: ::prost::alloc::string::String,
-}
-/// Hands out jobs of a paused run again.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ResumeRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-}
-/// Queues settled problems again.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RetryRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// Which problems.
-    #[prost(enumeration = "RetryScope", tag = "2")]
-    pub scope: i32,
-    /// The new run, 16 bytes, made by the client; only for those that failed.
-    #[prost(bytes = "bytes", optional, tag = "3")]
-    pub new_run: ::core::option::Option<::prost::bytes::Bytes>,
-    /// Only these positions; none for all that the scope means.
-    #[prost(uint64, repeated, tag = "4")]
-    pub problems: ::prost::alloc::vec::Vec<u64>,
-}
-/// Problems are queued again.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RetryReply {
-    /// The run they are queued in, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// How many.
-    #[prost(uint64, tag = "2")]
-    pub problems_n: u64,
-}
-/// Removes a run.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteRunRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-}
-/// A run is removed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteRunReply {
-    /// Bytes of blobs that nothing names any more.
-    #[prost(uint64, tag = "1")]
-    pub freed_bytes: u64,
-}
-/// Asks for the workers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListWorkersRequest {
-    /// Whether those that left are listed too.
-    #[prost(bool, tag = "1")]
-    pub gone: bool,
-}
-/// The workers of the fleet.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListWorkersReply {
-    /// The workers, by name.
-    #[prost(message, repeated, tag = "1")]
-    pub workers: ::prost::alloc::vec::Vec<WorkerStatus>,
-}
-/// How a worker is doing.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct WorkerStatus {
-    /// The worker, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub worker: ::prost::bytes::Bytes,
-    /// Name for people.
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-    /// Its state.
-    #[prost(enumeration = "WorkerState", tag = "3")]
-    pub state: i32,
-    /// Its version.
-    #[prost(string, tag = "4")]
-    pub build: ::prost::alloc::string::String,
-    /// Its room, by role.
-    #[prost(message, repeated, tag = "5")]
-    pub roles: ::prost::alloc::vec::Vec<RoleLoad>,
-    /// Languages it can judge, with their versions, such as `python3: CPython 3.11.7`.
-    #[prost(string, repeated, tag = "6")]
-    pub languages: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// How well it shuts programs in; none for a worker that runs none.
-    #[prost(enumeration = "Isolation", optional, tag = "7")]
-    pub isolation: ::core::option::Option<i32>,
-    /// Processor cores of its host.
-    #[prost(uint64, tag = "8")]
-    pub cores: u64,
-    /// Endpoints it can reach, by name.
-    #[prost(string, repeated, tag = "9")]
-    pub endpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Its labels.
-    #[prost(message, repeated, tag = "10")]
-    pub labels: ::prost::alloc::vec::Vec<RequiredLabel>,
-    /// Time since it was last heard of, in milliseconds.
-    #[prost(uint64, tag = "11")]
-    pub silent_ms: u64,
-    /// Time since it joined, in milliseconds.
-    #[prost(uint64, tag = "12")]
-    pub joined_ms: u64,
-    /// Jobs it settled.
-    #[prost(uint64, tag = "13")]
-    pub settled_n: u64,
-    /// Jobs that were taken from it.
-    #[prost(uint64, tag = "14")]
-    pub lost_n: u64,
-    /// Why it is benched for an endpoint, such as a refused key; each at most 4 KiB.
-    #[prost(string, repeated, tag = "15")]
-    pub benched: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// A worker's room for one role.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RoleLoad {
-    /// The role.
-    #[prost(enumeration = "Role", tag = "1")]
-    pub role: i32,
-    /// Jobs at a time.
-    #[prost(uint64, tag = "2")]
-    pub slots: u64,
-    /// Jobs it holds.
-    #[prost(uint64, tag = "3")]
-    pub busy: u64,
-}
-/// Lets workers finish.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DrainWorkerRequest {
-    /// The workers, 16 bytes each; none for all.
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    pub workers: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    /// Whether they are to end when they are done.
-    #[prost(bool, tag = "2")]
-    pub last: bool,
-    /// Whether they take jobs again instead.
-    #[prost(bool, tag = "3")]
-    pub undo: bool,
-}
-/// Workers were told.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DrainWorkerReply {
-    /// How many are joined and were told.
-    #[prost(uint64, tag = "1")]
-    pub told_n: u64,
-}
-/// Asks why something is where it is.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExplainRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// One problem's position, from 1; none for the whole run.
-    #[prost(uint64, optional, tag = "2")]
-    pub problem: ::core::option::Option<u64>,
-}
-/// Why something is where it is.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Explanation {
-    /// The answer in one line, at most 4 KiB.
-    #[prost(string, tag = "1")]
-    pub answer: ::prost::alloc::string::String,
-    /// The jobs it is about.
-    #[prost(message, repeated, tag = "2")]
-    pub jobs: ::prost::alloc::vec::Vec<JobExplanation>,
-    /// What to do about it; each at most 4 KiB.
-    #[prost(string, repeated, tag = "3")]
-    pub hints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// Why a job is where it is.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct JobExplanation {
-    /// The job.
-    #[prost(message, optional, tag = "1")]
-    pub job: ::core::option::Option<JobId>,
-    /// Its state.
-    #[prost(enumeration = "JobState", tag = "2")]
-    pub state: i32,
-    /// Grants so far.
-    #[prost(uint64, tag = "3")]
-    pub attempt: u64,
-    /// The worker that holds it, 16 bytes.
-    #[prost(bytes = "bytes", optional, tag = "4")]
-    pub worker: ::core::option::Option<::prost::bytes::Bytes>,
-    /// How long it has been in this state, in milliseconds.
-    #[prost(uint64, tag = "5")]
-    pub state_ms: u64,
-    /// Why it is in this state; each at most 4 KiB.
-    #[prost(string, repeated, tag = "6")]
-    pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// Asks for the files of a run directory.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct FetchRequest {
-    /// The run, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub run: ::prost::bytes::Bytes,
-    /// Only files below this path; empty for all.
-    #[prost(string, tag = "2")]
-    pub under: ::prost::alloc::string::String,
-    /// Files that the client has; one with the same digest is not sent.
-    #[prost(message, repeated, tag = "3")]
-    pub have: ::prost::alloc::vec::Vec<FileHave>,
-}
-/// A file that the client has.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FileHave {
-    /// Path in the run directory, parts separated by `/`.
-    #[prost(string, tag = "1")]
-    pub path: ::prost::alloc::string::String,
-    /// Its digest.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub digest: ::prost::bytes::Bytes,
-}
-/// A piece of a file.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FileChunk {
-    /// Path in the run directory, parts separated by `/`; never absolute and without `.` and `..`.
-    #[prost(string, tag = "1")]
-    pub path: ::prost::alloc::string::String,
-    /// Where the piece lies in the file, from 0.
-    #[prost(uint64, tag = "2")]
-    pub offset: u64,
-    /// Length of the whole file in bytes.
-    #[prost(uint64, tag = "3")]
-    pub total_bytes: u64,
-    /// Digest of the whole file.
-    #[prost(bytes = "bytes", tag = "4")]
-    pub digest: ::prost::bytes::Bytes,
-    /// The piece, at most 256 KiB; empty for an empty file.
-    #[prost(bytes = "bytes", tag = "5")]
-    pub data: ::prost::bytes::Bytes,
-}
-/// How a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum RunState {
-    /// Left out; refused.
-    Unspecified = 0,
-    /// Jobs are queued or at work.
-    Active = 1,
-    /// No job is handed out.
-    Paused = 2,
-    /// Every problem is settled.
-    Finished = 3,
-    /// It was ended before every problem was settled.
-    Cancelled = 4,
-}
-impl RunState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "RUN_STATE_UNSPECIFIED",
-            Self::Active => "RUN_STATE_ACTIVE",
-            Self::Paused => "RUN_STATE_PAUSED",
-            Self::Finished => "RUN_STATE_FINISHED",
-            Self::Cancelled => "RUN_STATE_CANCELLED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "RUN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "RUN_STATE_ACTIVE" => Some(Self::Active),
-            "RUN_STATE_PAUSED" => Some(Self::Paused),
-            "RUN_STATE_FINISHED" => Some(Self::Finished),
-            "RUN_STATE_CANCELLED" => Some(Self::Cancelled),
-            _ => None,
-        }
-    }
-}
-/// How a job is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum JobState {
-    /// Left out; refused.
-    Unspecified = 0,
-    /// It waits for another job of its problem.
-    Waiting = 1,
-    /// It waits for a worker.
-    Ready = 2,
-    /// A worker holds it.
-    Leased = 3,
-    /// Its worker has been silent; it waits for the grace to end.
-    Suspect = 4,
-    /// It is done.
-    Settled = 5,
-}
-impl JobState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "JOB_STATE_UNSPECIFIED",
-            Self::Waiting => "JOB_STATE_WAITING",
-            Self::Ready => "JOB_STATE_READY",
-            Self::Leased => "JOB_STATE_LEASED",
-            Self::Suspect => "JOB_STATE_SUSPECT",
-            Self::Settled => "JOB_STATE_SETTLED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "JOB_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "JOB_STATE_WAITING" => Some(Self::Waiting),
-            "JOB_STATE_READY" => Some(Self::Ready),
-            "JOB_STATE_LEASED" => Some(Self::Leased),
-            "JOB_STATE_SUSPECT" => Some(Self::Suspect),
-            "JOB_STATE_SETTLED" => Some(Self::Settled),
-            _ => None,
-        }
-    }
-}
-/// How a worker is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum WorkerState {
-    /// Left out; refused.
-    Unspecified = 0,
-    /// It is joined and takes jobs.
-    Joined = 1,
-    /// It finishes what it has.
-    Draining = 2,
-    /// It has been silent for a while.
-    Silent = 3,
-    /// It left or was given up.
-    Gone = 4,
-}
-impl WorkerState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "WORKER_STATE_UNSPECIFIED",
-            Self::Joined => "WORKER_STATE_JOINED",
-            Self::Draining => "WORKER_STATE_DRAINING",
-            Self::Silent => "WORKER_STATE_SILENT",
-            Self::Gone => "WORKER_STATE_GONE",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "WORKER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "WORKER_STATE_JOINED" => Some(Self::Joined),
-            "WORKER_STATE_DRAINING" => Some(Self::Draining),
-            "WORKER_STATE_SILENT" => Some(Self::Silent),
-            "WORKER_STATE_GONE" => Some(Self::Gone),
-            _ => None,
-        }
-    }
-}
-/// Which settled problems are queued again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum RetryScope {
-    /// Left out; refused.
-    Unspecified = 0,
-    /// Those that ended by a failure of ours, in the same run.
-    Errors = 1,
-    /// Those whose program failed, in a new run.
-    Failed = 2,
-}
-impl RetryScope {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "RETRY_SCOPE_UNSPECIFIED",
-            Self::Errors => "RETRY_SCOPE_ERRORS",
-            Self::Failed => "RETRY_SCOPE_FAILED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "RETRY_SCOPE_UNSPECIFIED" => Some(Self::Unspecified),
-            "RETRY_SCOPE_ERRORS" => Some(Self::Errors),
-            "RETRY_SCOPE_FAILED" => Some(Self::Failed),
-            _ => None,
-        }
-    }
-}
-/// A text of which only the beginning and the end were kept.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Clip {
-    /// The beginning; all of it when nothing was left out.
-    #[prost(string, tag = "1")]
-    pub head: ::prost::alloc::string::String,
-    /// Characters left out between head and tail.
-    #[prost(uint64, tag = "2")]
-    pub left_out: u64,
-    /// The end; empty when nothing was left out.
-    #[prost(string, tag = "3")]
-    pub tail: ::prost::alloc::string::String,
-}
-/// What one case came to.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CaseResult {
-    /// Place in the test set, from 0.
-    #[prost(uint64, tag = "1")]
-    pub case: u64,
-    /// What it came to.
-    #[prost(enumeration = "Verdict", tag = "2")]
-    pub verdict: i32,
-    /// True if the case was not run, because enough others had timed out or failed before it.
-    #[prost(bool, tag = "3")]
-    pub not_run: bool,
-    /// CPU time of all its processes, in milliseconds.
-    #[prost(uint64, tag = "4")]
-    pub cpu_ms: u64,
-    /// Time on the clock, in milliseconds.
-    #[prost(uint64, tag = "5")]
-    pub wall_ms: u64,
-    /// Most memory used at once, in bytes.
-    #[prost(uint64, tag = "6")]
-    pub memory_bytes: u64,
-    /// Exit status, unless a signal ended it.
-    #[prost(int64, optional, tag = "7")]
-    pub exit_code: ::core::option::Option<i64>,
-    /// The signal that ended it.
-    #[prost(int64, optional, tag = "8")]
-    pub signal: ::core::option::Option<i64>,
-    /// Standard output.
-    #[prost(message, optional, tag = "9")]
-    pub stdout: ::core::option::Option<Clip>,
-    /// The last lines of standard error.
-    #[prost(string, tag = "10")]
-    pub stderr_tail: ::prost::alloc::string::String,
-}
-/// What one program came to on one test set.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct EvaluationReport {
-    /// Version of this form, 1.
-    #[prost(uint64, tag = "1")]
-    pub version: u64,
-    /// One result per case, in the order of the test set.
-    #[prost(message, repeated, tag = "2")]
-    pub cases: ::prost::alloc::vec::Vec<CaseResult>,
-    /// How the programs were shut in.
-    #[prost(enumeration = "Isolation", tag = "3")]
-    pub isolation: i32,
-    /// Name and full version of the interpreter, at most 256 bytes.
-    #[prost(string, tag = "4")]
-    pub interpreter: ::prost::alloc::string::String,
-    /// How long a slot was busy with it, in milliseconds.
-    #[prost(uint64, tag = "5")]
-    pub busy_ms: u64,
-}
-/// What a program came to on one case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Verdict {
-    /// Left out; refused.
-    Unspecified = 0,
-    /// The output agrees with the expected one.
-    Accepted = 1,
-    /// The output differs.
-    WrongAnswer = 2,
-    /// It ended by a signal or with an exit status other than 0.
-    RuntimeError = 3,
-    /// It wrote more than it may.
-    OutputLimit = 4,
-    /// It used more CPU time, or took longer, than it may.
-    TimeLimit = 5,
-    /// It used more memory than it may.
-    MemoryLimit = 6,
-    /// It does not compile.
-    CompileError = 7,
-    /// The machinery failed; the program was not judged.
-    InternalError = 8,
-}
-impl Verdict {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "VERDICT_UNSPECIFIED",
-            Self::Accepted => "VERDICT_ACCEPTED",
-            Self::WrongAnswer => "VERDICT_WRONG_ANSWER",
-            Self::RuntimeError => "VERDICT_RUNTIME_ERROR",
-            Self::OutputLimit => "VERDICT_OUTPUT_LIMIT",
-            Self::TimeLimit => "VERDICT_TIME_LIMIT",
-            Self::MemoryLimit => "VERDICT_MEMORY_LIMIT",
-            Self::CompileError => "VERDICT_COMPILE_ERROR",
-            Self::InternalError => "VERDICT_INTERNAL_ERROR",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
-            "VERDICT_ACCEPTED" => Some(Self::Accepted),
-            "VERDICT_WRONG_ANSWER" => Some(Self::WrongAnswer),
-            "VERDICT_RUNTIME_ERROR" => Some(Self::RuntimeError),
-            "VERDICT_OUTPUT_LIMIT" => Some(Self::OutputLimit),
-            "VERDICT_TIME_LIMIT" => Some(Self::TimeLimit),
-            "VERDICT_MEMORY_LIMIT" => Some(Self::MemoryLimit),
-            "VERDICT_COMPILE_ERROR" => Some(Self::CompileError),
-            "VERDICT_INTERNAL_ERROR" => Some(Self::InternalError),
-            _ => None,
-        }
-    }
-}
 /// What is handed out.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Work {
@@ -1540,7 +743,7 @@ pub struct GenerateWork {
     /// Digest of the public examples, an encoded TestSet; for a tester that runs them.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub public_cases: ::core::option::Option<::prost::bytes::Bytes>,
-    /// Digest of the encoded ReferenceMaterial; only for the offline model.
+    /// Digest of the encoded ReferenceMaterial; only for the offline model `reference`.
     #[prost(bytes = "bytes", optional, tag = "3")]
     pub reference: ::core::option::Option<::prost::bytes::Bytes>,
     /// Time limit of the statement in milliseconds, for the prompt.
@@ -1561,6 +764,53 @@ pub struct GenerateWork {
     /// Digest of the encoded PromptSet that replaces built-in templates; none means that all are built in.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub prompts: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Digest of the encoded Recording; only for the offline model `recorded`.
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    pub recording: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Name of the endpoint whose model is asked, at most 256 bytes; none for the offline models.
+    #[prost(string, optional, tag = "11")]
+    pub endpoint: ::core::option::Option<::prost::alloc::string::String>,
+    /// The function that is asked for, at most 256 bytes; none for a program from standard input to standard output.
+    #[prost(string, optional, tag = "12")]
+    pub entry_point: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What a model once answered in one problem's session; stored as a blob.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Recording {
+    /// Version of this form, 1.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// In the order in which they were made.
+    #[prost(message, repeated, tag = "2")]
+    pub calls: ::prost::alloc::vec::Vec<RecordedCall>,
+}
+/// A call with its answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordedCall {
+    /// In which role the model was asked.
+    #[prost(enumeration = "Speaker", tag = "1")]
+    pub speaker: i32,
+    /// In which round, from 0.
+    #[prost(uint64, tag = "2")]
+    pub round: u64,
+    /// 0 for the first asking of this turn, 1 for asking again.
+    #[prost(uint64, tag = "3")]
+    pub ask: u64,
+    /// Digest of the user message that was new in the call.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub prompt: ::prost::bytes::Bytes,
+    /// The answer.
+    #[prost(string, tag = "5")]
+    pub reply: ::prost::alloc::string::String,
+    /// Reasoning that the server sent apart from the answer.
+    #[prost(string, optional, tag = "6")]
+    pub reasoning: ::core::option::Option<::prost::alloc::string::String>,
+    /// Why the answer ended.
+    #[prost(enumeration = "FinishReason", tag = "7")]
+    pub finish: i32,
+    /// Tokens, where the server counted them.
+    #[prost(message, optional, tag = "8")]
+    pub usage: ::core::option::Option<Usage>,
 }
 /// Templates of prompts in place of built-in ones; stored as a blob.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1625,12 +875,16 @@ pub struct EvaluateWork {
     /// Characters kept of an output, at its head and at its tail together.
     #[prost(uint64, tag = "9")]
     pub output_chars: u64,
+    /// The function that the cases call by the name `candidate`, at most 256 bytes; none for a program from standard input
+    /// to standard output.
+    #[prost(string, optional, tag = "10")]
+    pub entry_point: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What a worker says.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkerMsg {
     /// One of these; a message of a kind the reader does not know is refused.
-    #[prost(oneof = "worker_msg::Msg", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "worker_msg::Msg", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub msg: ::core::option::Option<worker_msg::Msg>,
 }
 /// Nested message and enum types in `WorkerMsg`.
@@ -1659,12 +913,15 @@ pub mod worker_msg {
         /// What a job came to.
         #[prost(message, tag = "7")]
         Result(super::ResultMsg),
-        /// It gives a job back without having worked on it.
+        /// It gives a job back.
         #[prost(message, tag = "8")]
         Nack(super::Nack),
         /// It leaves and holds nothing any more.
         #[prost(message, tag = "9")]
         Goodbye(super::Goodbye),
+        /// It asks an endpoint nothing more.
+        #[prost(message, tag = "10")]
+        Benched(super::Benched),
     }
 }
 /// Who joins and what it can do.
@@ -1703,12 +960,22 @@ pub struct Hello {
     /// Free words, for choosing workers; each key at most once.
     #[prost(message, repeated, tag = "11")]
     pub labels: ::prost::alloc::vec::Vec<Label>,
-    /// Endpoints whose models it can reach, by name.
-    #[prost(string, repeated, tag = "12")]
-    pub endpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Endpoints whose models it can reach.
+    #[prost(message, repeated, tag = "14")]
+    pub endpoints: ::prost::alloc::vec::Vec<EndpointOffer>,
     /// Time after which it ends, in milliseconds.
     #[prost(uint64, optional, tag = "13")]
     pub time_limit_ms: ::core::option::Option<u64>,
+}
+/// An endpoint whose models a worker can reach; no address and no key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndpointOffer {
+    /// Its name, at most 256 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why the worker asks it nothing more, at most 4 KiB; none while it does.
+    #[prost(string, optional, tag = "2")]
+    pub benched: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// How many jobs of one role at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1823,7 +1090,7 @@ pub struct ResultMsg {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobResult {
     /// One of two kinds.
-    #[prost(oneof = "job_result::Kind", tags = "1, 2")]
+    #[prost(oneof = "job_result::Kind", tags = "1, 3")]
     pub kind: ::core::option::Option<job_result::Kind>,
 }
 /// Nested message and enum types in `JobResult`.
@@ -1835,9 +1102,29 @@ pub mod job_result {
         #[prost(message, tag = "1")]
         Evaluated(super::Evaluated),
         /// A failure of ours.
-        #[prost(message, tag = "2")]
-        Failed(super::Failure),
+        #[prost(message, tag = "3")]
+        Failed(super::Failed),
     }
+}
+/// A failure of ours.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Failed {
+    /// What happened.
+    #[prost(message, optional, tag = "1")]
+    pub failure: ::core::option::Option<Failure>,
+    /// Calls to a model that may have been paid and brought nothing.
+    #[prost(uint64, tag = "2")]
+    pub unaccounted: u64,
+}
+/// A worker asks an endpoint nothing more: it refuses the worker's key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Benched {
+    /// Name of the endpoint, at most 256 bytes.
+    #[prost(string, tag = "1")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// What the endpoint said, at most 4 KiB.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// A program was run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2074,6 +1361,505 @@ pub struct Pong {
     #[prost(uint64, tag = "1")]
     pub seq: u64,
 }
+/// Takes in a run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubmitRequest {
+    /// The run, 16 bytes, made by the client; the specification has the same.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub run: ::prost::bytes::Bytes,
+    /// Directory below the output directory, at most 256 bytes, one part; empty for none.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Digest of the specification, JSON.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub spec: ::prost::bytes::Bytes,
+}
+/// A run was taken in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubmitReply {
+    /// Whether it was there before.
+    #[prost(bool, tag = "1")]
+    pub repeated: bool,
+    /// Digests the run names that are not there, at most 1024 of them; if any, nothing was taken in.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Its directory, as the coordinator writes it; empty if nothing was taken in.
+    #[prost(string, tag = "3")]
+    pub dir: ::prost::alloc::string::String,
+}
+/// Asks for runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRunsRequest {
+    /// Most runs to list, from 1 to 1024.
+    #[prost(uint64, tag = "1")]
+    pub limit: u64,
+}
+/// Runs, newest first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRunsReply {
+    /// The runs.
+    #[prost(message, repeated, tag = "1")]
+    pub runs: ::prost::alloc::vec::Vec<RunStatus>,
+    /// Whether there are older ones.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// Asks how a run is doing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRunRequest {
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub run: ::prost::bytes::Bytes,
+}
+/// How a run is doing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunStatus {
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub run: ::prost::bytes::Bytes,
+    /// Its directory, as the coordinator writes it.
+    #[prost(string, tag = "2")]
+    pub dir: ::prost::alloc::string::String,
+    /// Its state.
+    #[prost(enumeration = "RunState", tag = "3")]
+    pub state: i32,
+    /// Why it is paused, incomplete or cancelled; empty otherwise.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// Problems in all.
+    #[prost(uint64, tag = "5")]
+    pub problems_n: u64,
+    /// Problems whose program passed every case.
+    #[prost(uint64, tag = "6")]
+    pub passed_n: u64,
+    /// Problems whose program failed, or that have none.
+    #[prost(uint64, tag = "7")]
+    pub failed_n: u64,
+    /// Problems that ended by a failure of ours.
+    #[prost(uint64, tag = "8")]
+    pub errors_n: u64,
+    /// Problems whose session is settled.
+    #[prost(uint64, tag = "9")]
+    pub generated_n: u64,
+    /// Jobs that wait for a worker.
+    #[prost(uint64, tag = "10")]
+    pub jobs_ready_n: u64,
+    /// Jobs that a worker holds.
+    #[prost(uint64, tag = "11")]
+    pub jobs_leased_n: u64,
+    /// Tokens of all calls whose answers count.
+    #[prost(message, optional, tag = "12")]
+    pub usage: ::core::option::Option<Usage>,
+    /// Calls whose answers count.
+    #[prost(uint64, tag = "13")]
+    pub calls_n: u64,
+    /// Calls that may have been paid and whose tokens are not known.
+    #[prost(uint64, tag = "14")]
+    pub calls_unaccounted_n: u64,
+    /// Sum of the periods in which a coordinator worked on it, in milliseconds.
+    #[prost(uint64, tag = "15")]
+    pub active_ms: u64,
+    /// When it was taken in, local time as text.
+    #[prost(string, tag = "16")]
+    pub started: ::prost::alloc::string::String,
+    /// Name of the model.
+    #[prost(string, tag = "17")]
+    pub model: ::prost::alloc::string::String,
+    /// Endpoint whose model is asked; empty while none is chosen, and for the offline models.
+    #[prost(string, tag = "18")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// Name of the data set.
+    #[prost(string, tag = "19")]
+    pub data_set: ::prost::alloc::string::String,
+    /// Most generation slots that served it at once.
+    #[prost(uint64, tag = "20")]
+    pub generation_slots: u64,
+    /// Most evaluation slots that served it at once.
+    #[prost(uint64, tag = "21")]
+    pub evaluation_slots: u64,
+    /// Processor cores of its workers' hosts.
+    #[prost(uint64, tag = "22")]
+    pub cores: u64,
+    /// Why it does not move, with the command that helps; each at most 4 KiB.
+    #[prost(string, repeated, tag = "23")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Asks to be told of a run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRunRequest {
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub run: ::prost::bytes::Bytes,
+}
+/// Something about a run. A watcher that comes back is told again what it knows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunUpdate {
+    /// What there is to say.
+    #[prost(oneof = "run_update::What", tags = "1, 2, 3, 4, 5")]
+    pub what: ::core::option::Option<run_update::What>,
+}
+/// Nested message and enum types in `RunUpdate`.
+pub mod run_update {
+    /// What there is to say.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        /// The whole state: first on every stream, whenever jobs are first handed out, and last before the stream ends.
+        #[prost(message, tag = "1")]
+        Status(super::RunStatus),
+        /// One problem went on.
+        #[prost(message, tag = "2")]
+        Problem(super::ProblemUpdate),
+        /// A line for people, at most 4 KiB.
+        #[prost(string, tag = "3")]
+        Notice(::prost::alloc::string::String),
+        /// Every session has ended; how long that took on the run's clock, in milliseconds.
+        #[prost(uint64, tag = "4")]
+        GenerationDoneMs(u64),
+        /// The run has ended or is paused, and its reports are written.
+        #[prost(bool, tag = "5")]
+        ReportsWritten(bool),
+    }
+}
+/// One problem went on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProblemUpdate {
+    /// Its place in the run, from 1.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// What happened to it.
+    #[prost(oneof = "problem_update::Step", tags = "2, 3, 4, 5")]
+    pub step: ::core::option::Option<problem_update::Step>,
+}
+/// Nested message and enum types in `ProblemUpdate`.
+pub mod problem_update {
+    /// What happened to it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Step {
+        /// Its session was handed out for the first time.
+        #[prost(bool, tag = "2")]
+        Started(bool),
+        /// Its session ended; whether it gave a program.
+        #[prost(bool, tag = "3")]
+        Generated(bool),
+        /// Its session could not be held.
+        #[prost(message, tag = "4")]
+        NotGenerated(super::Failure),
+        /// It is settled.
+        #[prost(bool, tag = "5")]
+        Judged(bool),
+    }
+}
+/// Ends a run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelRequest {
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub run: ::prost::bytes::Bytes,
+    /// Why, for people; at most 4 KiB.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Queues problems again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryRequest {
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub run: ::prost::bytes::Bytes,
+}
+/// Problems are queued again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryReply {
+    /// How many.
+    #[prost(uint64, tag = "1")]
+    pub problems_n: u64,
+}
+/// Asks for the workers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWorkersRequest {}
+/// The workers of the fleet.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWorkersReply {
+    /// The workers, by name.
+    #[prost(message, repeated, tag = "1")]
+    pub workers: ::prost::alloc::vec::Vec<WorkerStatus>,
+}
+/// How a worker is doing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkerStatus {
+    /// The worker, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub worker: ::prost::bytes::Bytes,
+    /// Name for people.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Its state.
+    #[prost(enumeration = "WorkerState", tag = "3")]
+    pub state: i32,
+    /// Its version.
+    #[prost(string, tag = "4")]
+    pub build: ::prost::alloc::string::String,
+    /// Its room, by role.
+    #[prost(message, repeated, tag = "5")]
+    pub roles: ::prost::alloc::vec::Vec<RoleLoad>,
+    /// Languages it can judge.
+    #[prost(message, repeated, tag = "6")]
+    pub languages: ::prost::alloc::vec::Vec<InstalledLanguage>,
+    /// How well it shuts programs in; none for a worker that runs none.
+    #[prost(enumeration = "Isolation", optional, tag = "7")]
+    pub isolation: ::core::option::Option<i32>,
+    /// Processor cores of its host.
+    #[prost(uint64, tag = "8")]
+    pub cores: u64,
+    /// Endpoints whose models it can reach.
+    #[prost(message, repeated, tag = "9")]
+    pub endpoints: ::prost::alloc::vec::Vec<EndpointOffer>,
+    /// Time since it was last heard of, in milliseconds.
+    #[prost(uint64, tag = "10")]
+    pub silent_ms: u64,
+    /// Time since it joined, in milliseconds.
+    #[prost(uint64, tag = "11")]
+    pub joined_ms: u64,
+}
+/// A worker's room for one role.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoleLoad {
+    /// The role.
+    #[prost(enumeration = "Role", tag = "1")]
+    pub role: i32,
+    /// Jobs at a time.
+    #[prost(uint64, tag = "2")]
+    pub slots: u64,
+    /// Jobs it holds.
+    #[prost(uint64, tag = "3")]
+    pub busy: u64,
+}
+/// Asks for the files of a run directory.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchRequest {
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub run: ::prost::bytes::Bytes,
+    /// Only this file, or the files below this path; empty for all.
+    #[prost(string, tag = "2")]
+    pub under: ::prost::alloc::string::String,
+}
+/// A piece of a file.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FileChunk {
+    /// Path in the run directory, parts separated by `/`; never absolute and without `.` and `..`.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Where the piece lies in the file, from 0.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// Length of the whole file in bytes.
+    #[prost(uint64, tag = "3")]
+    pub total_bytes: u64,
+    /// The piece, at most 256 KiB; empty for an empty file.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// How a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RunState {
+    /// Left out; refused.
+    Unspecified = 0,
+    /// Jobs are queued or at work.
+    Active = 1,
+    /// It waits for a person: no worker has a key that works.
+    Paused = 2,
+    /// Every problem has passed or failed.
+    Complete = 3,
+    /// Every problem is settled, some by failures of ours.
+    Incomplete = 4,
+    /// It was ended before every problem was settled.
+    Cancelled = 5,
+}
+impl RunState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RUN_STATE_UNSPECIFIED",
+            Self::Active => "RUN_STATE_ACTIVE",
+            Self::Paused => "RUN_STATE_PAUSED",
+            Self::Complete => "RUN_STATE_COMPLETE",
+            Self::Incomplete => "RUN_STATE_INCOMPLETE",
+            Self::Cancelled => "RUN_STATE_CANCELLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RUN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "RUN_STATE_ACTIVE" => Some(Self::Active),
+            "RUN_STATE_PAUSED" => Some(Self::Paused),
+            "RUN_STATE_COMPLETE" => Some(Self::Complete),
+            "RUN_STATE_INCOMPLETE" => Some(Self::Incomplete),
+            "RUN_STATE_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+/// How a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WorkerState {
+    /// Left out; refused.
+    Unspecified = 0,
+    /// It is joined and heard of.
+    Joined = 1,
+    /// Its link was lost; its jobs wait for it for a while.
+    Lost = 2,
+}
+impl WorkerState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WORKER_STATE_UNSPECIFIED",
+            Self::Joined => "WORKER_STATE_JOINED",
+            Self::Lost => "WORKER_STATE_LOST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WORKER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WORKER_STATE_JOINED" => Some(Self::Joined),
+            "WORKER_STATE_LOST" => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+/// A text of which only the beginning and the end were kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Clip {
+    /// The beginning; all of it when nothing was left out.
+    #[prost(string, tag = "1")]
+    pub head: ::prost::alloc::string::String,
+    /// Characters left out between head and tail.
+    #[prost(uint64, tag = "2")]
+    pub left_out: u64,
+    /// The end; empty when nothing was left out.
+    #[prost(string, tag = "3")]
+    pub tail: ::prost::alloc::string::String,
+}
+/// What one case came to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaseResult {
+    /// Place in the test set, from 0.
+    #[prost(uint64, tag = "1")]
+    pub case: u64,
+    /// What it came to.
+    #[prost(enumeration = "Verdict", tag = "2")]
+    pub verdict: i32,
+    /// True if the case was not run, because enough others had timed out or failed before it.
+    #[prost(bool, tag = "3")]
+    pub not_run: bool,
+    /// CPU time of all its processes, in milliseconds.
+    #[prost(uint64, tag = "4")]
+    pub cpu_ms: u64,
+    /// Time on the clock, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub wall_ms: u64,
+    /// Most memory used at once, in bytes.
+    #[prost(uint64, tag = "6")]
+    pub memory_bytes: u64,
+    /// Exit status, unless a signal ended it.
+    #[prost(int64, optional, tag = "7")]
+    pub exit_code: ::core::option::Option<i64>,
+    /// The signal that ended it.
+    #[prost(int64, optional, tag = "8")]
+    pub signal: ::core::option::Option<i64>,
+    /// Standard output.
+    #[prost(message, optional, tag = "9")]
+    pub stdout: ::core::option::Option<Clip>,
+    /// The last lines of standard error.
+    #[prost(string, tag = "10")]
+    pub stderr_tail: ::prost::alloc::string::String,
+}
+/// What one program came to on one test set.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EvaluationReport {
+    /// Version of this form, 1.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// One result per case, in the order of the test set.
+    #[prost(message, repeated, tag = "2")]
+    pub cases: ::prost::alloc::vec::Vec<CaseResult>,
+    /// How the programs were shut in.
+    #[prost(enumeration = "Isolation", tag = "3")]
+    pub isolation: i32,
+    /// Name and full version of the interpreter, at most 256 bytes.
+    #[prost(string, tag = "4")]
+    pub interpreter: ::prost::alloc::string::String,
+    /// How long a slot was busy with it, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub busy_ms: u64,
+}
+/// What a program came to on one case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Verdict {
+    /// Left out; refused.
+    Unspecified = 0,
+    /// The output agrees with the expected one.
+    Accepted = 1,
+    /// The output differs.
+    WrongAnswer = 2,
+    /// It ended by a signal or with an exit status other than 0.
+    RuntimeError = 3,
+    /// It wrote more than it may.
+    OutputLimit = 4,
+    /// It used more CPU time, or took longer, than it may.
+    TimeLimit = 5,
+    /// It used more memory than it may.
+    MemoryLimit = 6,
+    /// It does not compile.
+    CompileError = 7,
+    /// The machinery failed; the program was not judged.
+    InternalError = 8,
+}
+impl Verdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VERDICT_UNSPECIFIED",
+            Self::Accepted => "VERDICT_ACCEPTED",
+            Self::WrongAnswer => "VERDICT_WRONG_ANSWER",
+            Self::RuntimeError => "VERDICT_RUNTIME_ERROR",
+            Self::OutputLimit => "VERDICT_OUTPUT_LIMIT",
+            Self::TimeLimit => "VERDICT_TIME_LIMIT",
+            Self::MemoryLimit => "VERDICT_MEMORY_LIMIT",
+            Self::CompileError => "VERDICT_COMPILE_ERROR",
+            Self::InternalError => "VERDICT_INTERNAL_ERROR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "VERDICT_ACCEPTED" => Some(Self::Accepted),
+            "VERDICT_WRONG_ANSWER" => Some(Self::WrongAnswer),
+            "VERDICT_RUNTIME_ERROR" => Some(Self::RuntimeError),
+            "VERDICT_OUTPUT_LIMIT" => Some(Self::OutputLimit),
+            "VERDICT_TIME_LIMIT" => Some(Self::TimeLimit),
+            "VERDICT_MEMORY_LIMIT" => Some(Self::MemoryLimit),
+            "VERDICT_COMPILE_ERROR" => Some(Self::CompileError),
+            "VERDICT_INTERNAL_ERROR" => Some(Self::InternalError),
+            _ => None,
+        }
+    }
+}
 /// One test: what goes in and what should come out.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Case {
@@ -2137,6 +1923,9 @@ pub struct Problem {
     /// Programs that are wrong.
     #[prost(message, repeated, tag = "8")]
     pub incorrect_solutions: ::prost::alloc::vec::Vec<Program>,
+    /// The function that is asked for, at most 256 bytes; none for a program from standard input to standard output.
+    #[prost(string, optional, tag = "9")]
+    pub entry_point: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What the offline model answers with.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2150,56 +1939,6 @@ pub struct ReferenceMaterial {
     /// The public examples, else the three shortest hidden cases.
     #[prost(message, repeated, tag = "3")]
     pub cases: ::prost::alloc::vec::Vec<Case>,
-}
-/// A problem of a run, with addresses in place of everything large.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ProblemEntry {
-    /// Position in the unfiltered data set, from 1.
-    #[prost(uint64, tag = "1")]
-    pub position: u64,
-    /// The data set's own id or name, at most 256 bytes.
-    #[prost(string, tag = "2")]
-    pub source_id: ::prost::alloc::string::String,
-    /// Digest of the statement, UTF-8 text.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub statement: ::prost::bytes::Bytes,
-    /// Digest of the encoded TestSet of all tiers.
-    #[prost(bytes = "bytes", tag = "4")]
-    pub tests: ::prost::bytes::Bytes,
-    /// Digest of the encoded TestSet of the public examples.
-    #[prost(bytes = "bytes", optional, tag = "5")]
-    pub public_cases: ::core::option::Option<::prost::bytes::Bytes>,
-    /// Digest of the encoded ReferenceMaterial; only for the offline model.
-    #[prost(bytes = "bytes", optional, tag = "6")]
-    pub reference: ::core::option::Option<::prost::bytes::Bytes>,
-    /// The original time limit in milliseconds, where it is known.
-    #[prost(uint64, optional, tag = "7")]
-    pub time_limit_ms: ::core::option::Option<u64>,
-    /// The original memory limit in bytes, where it is known.
-    #[prost(uint64, optional, tag = "8")]
-    pub memory_limit_bytes: ::core::option::Option<u64>,
-    /// Cases of the tier public.
-    #[prost(uint64, tag = "9")]
-    pub public_n: u64,
-    /// Cases of the tier private.
-    #[prost(uint64, tag = "10")]
-    pub private_n: u64,
-    /// Cases of the tier generated.
-    #[prost(uint64, tag = "11")]
-    pub generated_n: u64,
-    /// The program to judge, for a run that only evaluates.
-    #[prost(message, optional, tag = "12")]
-    pub program: ::core::option::Option<Payload>,
-}
-/// The problems of a run; stored as a blob, because a long list is larger than a message may be.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ProblemList {
-    /// Version of this form, 1.
-    #[prost(uint64, tag = "1")]
-    pub version: u64,
-    /// The problems, by rising position.
-    #[prost(message, repeated, tag = "2")]
-    pub problems: ::prost::alloc::vec::Vec<ProblemEntry>,
 }
 /// Where a case comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

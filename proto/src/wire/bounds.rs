@@ -24,6 +24,10 @@ pub const EVENTS_MAX: usize = 4_096;
 pub const REPORTS_MAX: usize = 1_024;
 /// Patches and notes of an outcome, each.
 pub const NOTES_MAX: usize = 1_024;
+/// Speakers with a model of their own.
+pub const SPEAKERS_MAX: usize = 16;
+/// Calls of a recorded session.
+pub const CALLS_MAX: usize = 4_096;
 /// Templates of a prompt set.
 pub const TEMPLATES_MAX: usize = 64;
 /// Bytes of one piece of a blob or a file.

@@ -192,6 +192,14 @@ impl Fields {
         Ok(text)
     }
 
+    /// A name that may be left out.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn optional_name(self, field: &str, text: Option<String>) -> Result<Option<String>, WireError> {
+        text.map(|text| self.name(field, text)).transpose()
+    }
+
     /// A text for people: at most [`REASON_MAX_BYTES`].
     ///
     /// # Errors

@@ -114,6 +114,7 @@ impl From<Problem> for v1::Problem {
             memory_limit_bytes: problem.memory_limit_bytes,
             solutions: all(problem.solutions),
             incorrect_solutions: all(problem.incorrect_solutions),
+            entry_point: problem.entry_point,
         }
     }
 }
@@ -135,6 +136,7 @@ impl TryFrom<v1::Problem> for Problem {
                 problem.incorrect_solutions,
                 PROGRAMS_MAX,
             )?,
+            entry_point: fields.optional_name("entry_point", problem.entry_point)?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Session settings and session events to the wire and back.
 
-use super::bounds::{NOTES_MAX, REASON_MAX_BYTES, TEMPERATURE_MAX};
+use super::bounds::{NOTES_MAX, REASON_MAX_BYTES, SPEAKERS_MAX, TEMPERATURE_MAX};
 use super::fields::{cut, number_of, same_words};
 use super::{Fields, WireError, v1};
 use crate::session::{
@@ -85,7 +85,7 @@ impl TryFrom<v1::Sampling> for Sampling {
 impl From<SessionSettings> for v1::SessionSettings {
     fn from(settings: SessionSettings) -> Self {
         Self {
-            method: settings.method,
+            method: settings.method.word().to_owned(),
             model: settings.model,
             sampling: Some(settings.sampling.into()),
             max_rounds: settings.max_rounds.into(),
@@ -95,6 +95,7 @@ impl From<SessionSettings> for v1::SessionSettings {
             comparator: settings.comparator.to_string(),
             limits: Some(settings.limits.into()),
             final_choice: Some(number_of::<_, v1::FinalChoice>(settings.final_choice)),
+            model_for: settings.model_for.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -104,7 +105,10 @@ impl TryFrom<v1::SessionSettings> for SessionSettings {
     fn try_from(settings: v1::SessionSettings) -> Result<Self, WireError> {
         let fields = Fields::of("SessionSettings");
         Ok(Self {
-            method: fields.name("method", settings.method)?,
+            method: settings
+                .method
+                .parse()
+                .map_err(|_| fields.refuse("method", "the name of a method", &settings.method))?,
             model: fields.name("model", settings.model)?,
             sampling: fields.required("sampling", settings.sampling)?,
             max_rounds: fields.number_from_1("max_rounds", settings.max_rounds)?,
@@ -117,7 +121,28 @@ impl TryFrom<v1::SessionSettings> for SessionSettings {
                 Some(choice) => fields.choice::<v1::FinalChoice, _>("final_choice", choice)?,
                 None => FinalChoice::Last,
             },
+            model_for: fields.map("model_for", settings.model_for, SPEAKERS_MAX)?,
         })
+    }
+}
+
+impl From<(Speaker, String)> for v1::SpeakerModel {
+    fn from((speaker, model): (Speaker, String)) -> Self {
+        Self {
+            speaker: number_of::<_, v1::Speaker>(speaker),
+            model,
+        }
+    }
+}
+
+impl TryFrom<v1::SpeakerModel> for (Speaker, String) {
+    type Error = WireError;
+    fn try_from(part: v1::SpeakerModel) -> Result<Self, WireError> {
+        let fields = Fields::of("SpeakerModel");
+        Ok((
+            fields.choice::<v1::Speaker, _>("speaker", part.speaker)?,
+            fields.name("model", part.model)?,
+        ))
     }
 }
 
@@ -135,6 +160,8 @@ impl From<SessionEvent> for v1::SessionEvent {
                 finish,
                 usage,
                 duration_ms,
+                remarks,
+                unaccounted,
             } => Event::Said(v1::Said {
                 speaker: number_of::<_, v1::Speaker>(speaker),
                 round: round.into(),
@@ -145,6 +172,8 @@ impl From<SessionEvent> for v1::SessionEvent {
                 finish: number_of::<_, v1::FinishReason>(finish),
                 usage: usage.map(Into::into),
                 duration_ms,
+                remarks: remarks.into_iter().map(cut).collect(),
+                unaccounted: unaccounted.into(),
             }),
             SessionEvent::TestRequest {
                 round,
@@ -204,6 +233,8 @@ impl TryFrom<v1::Said> for SessionEvent {
             finish: fields.choice::<v1::FinishReason, _>("finish", said.finish)?,
             usage: said.usage.map(Into::into),
             duration_ms: said.duration_ms,
+            remarks: fields.texts("remarks", said.remarks, NOTES_MAX, REASON_MAX_BYTES)?,
+            unaccounted: fields.number("unaccounted", said.unaccounted)?,
         })
     }
 }

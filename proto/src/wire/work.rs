@@ -42,6 +42,9 @@ impl From<GenerateWork> for v1::GenerateWork {
             resume: work.resume.into_iter().map(Into::into).collect(),
             reports: work.reports.into_iter().map(Into::into).collect(),
             prompts: work.prompts.map(Into::into),
+            recording: work.recording.map(Into::into),
+            endpoint: work.endpoint,
+            entry_point: work.entry_point,
         }
     }
 }
@@ -60,6 +63,9 @@ impl TryFrom<v1::GenerateWork> for GenerateWork {
             resume: fields.each("resume", work.resume, EVENTS_MAX)?,
             reports: fields.each("reports", work.reports, REPORTS_MAX)?,
             prompts: fields.optional_digest("prompts", work.prompts.as_ref())?,
+            recording: fields.optional_digest("recording", work.recording.as_ref())?,
+            endpoint: fields.optional_name("endpoint", work.endpoint)?,
+            entry_point: fields.optional_name("entry_point", work.entry_point)?,
         })
     }
 }
@@ -130,6 +136,7 @@ impl From<EvaluateWork> for v1::EvaluateWork {
             timeouts_max: work.timeouts_max.into(),
             stop_on_first_failure: work.stop_on_first_failure,
             output_chars: work.output_chars.into(),
+            entry_point: work.entry_point,
         }
     }
 }
@@ -148,6 +155,7 @@ impl TryFrom<v1::EvaluateWork> for EvaluateWork {
             timeouts_max: fields.number("timeouts_max", work.timeouts_max)?,
             stop_on_first_failure: work.stop_on_first_failure,
             output_chars: fields.number("output_chars", work.output_chars)?,
+            entry_point: fields.optional_name("entry_point", work.entry_point)?,
         })
     }
 }

@@ -169,6 +169,7 @@ pub(crate) fn work() -> EvaluateWork {
         ignore_exit_status: false,
         timeouts_max: 3,
         stop_on_first_failure: false,
+        entry_point: None,
         output_chars: 100,
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use roundhouse_proto::{Digest, EvaluationReport, Failure, FailureClass, SessionEvent, TestSet};
 use tokio::time::Instant;
 
-use crate::generate::session::{Cause, RoundTests, Session, Step};
+use crate::generate::session::{Cause, RoundTests, Session, SessionError, Step};
 use crate::llm::{AskError, Model};
 
 /// The coordinator, as a session sees it.
@@ -38,6 +38,40 @@ pub trait SessionPort: Send {
     ) -> impl Future<Output = Result<EvaluationReport, Failure>> + Send;
 }
 
+/// Why a session stops before its end; it can be resumed from the events that were stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// The endpoint refuses the key.
+    #[error("the endpoint refuses the key: {reason}")]
+    KeyRefused {
+        /// What the server said.
+        reason: String,
+    },
+    /// A failure of ours.
+    #[error("{failure}")]
+    Failed {
+        /// What happened.
+        failure: Failure,
+        /// Calls that may have been paid and brought nothing.
+        unaccounted: u32,
+    },
+}
+
+impl From<Failure> for HoldError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed {
+            failure,
+            unaccounted: 0,
+        }
+    }
+}
+
+impl From<SessionError> for HoldError {
+    fn from(error: SessionError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
 /// Holds `session` to its end. What it came to is in the last event that was stored.
 ///
 /// # Errors
@@ -49,7 +83,7 @@ pub async fn hold<M: Model, P: SessionPort>(
     mut session: Session,
     model: &M,
     port: &mut P,
-) -> Result<(), Failure> {
+) -> Result<(), HoldError> {
     loop {
         let step = session.step()?;
         store_events(&mut session, &step, port).await?;
@@ -66,7 +100,10 @@ pub async fn hold<M: Model, P: SessionPort>(
                         session.give_up(Cause::ContextLimit)?;
                     }
                     Err(AskError::BudgetReached) => session.give_up(Cause::Budget)?,
-                    Err(AskError::Failed(failure)) => return Err(failure),
+                    Err(AskError::KeyRefused { reason }) => return Err(HoldError::KeyRefused { reason }),
+                    Err(AskError::Failed { failure, unaccounted }) => {
+                        return Err(HoldError::Failed { failure, unaccounted });
+                    }
                 }
             }
             Step::RunTests(RoundTests {

@@ -44,9 +44,6 @@ mod turns;
 pub use error::SessionError;
 pub use replay::{ReplayFault, blobs_needed};
 
-/// The method that this is.
-pub const METHOD: &str = "self-collaboration";
-
 /// By how much the most tokens of an answer grow when it was cut off.
 const TOKENS_GROWTH: u32 = 2;
 
@@ -187,9 +184,6 @@ impl Session {
     /// # Errors
     /// When the settings name another method or allow no round.
     pub fn begin(task: Task, prompts: Arc<Prompts>) -> Result<Self, SessionError> {
-        if task.settings.method != METHOD {
-            return Err(SessionError::UnknownMethod(task.settings.method));
-        }
         if task.settings.max_rounds == 0 {
             return Err(SessionError::NoRounds);
         }
@@ -256,6 +250,7 @@ impl Session {
             }
         };
         Ok(Ask {
+            model: self.task.settings.model_of(speaker).to_owned(),
             speaker,
             round,
             ask,
@@ -284,6 +279,8 @@ impl Session {
             finish: reply.finish,
             usage: reply.usage,
             duration_ms,
+            remarks: reply.remarks,
+            unaccounted: reply.unaccounted,
         });
         self.take_reply(&answer.text, reply.finish)
     }

@@ -193,6 +193,7 @@ fn grant(seq: u64) -> JobGrant {
             timeouts_max: 3,
             stop_on_first_failure: false,
             output_chars: 100,
+            entry_point: None,
         }),
     }
 }
@@ -205,7 +206,10 @@ fn result(seq: u64) -> WorkerMsg {
     WorkerMsg::Result {
         job: job(seq),
         lease: lease(seq),
-        result: roundhouse_proto::link::JobResult::Failed(failure),
+        result: roundhouse_proto::link::JobResult::Failed {
+            failure,
+            unaccounted: 0,
+        },
     }
 }
 

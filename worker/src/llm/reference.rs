@@ -61,6 +61,8 @@ impl Model for Reference {
             reasoning: None,
             usage: None,
             finish: FinishReason::Stop,
+            remarks: Vec::new(),
+            unaccounted: 0,
         })
     }
 }

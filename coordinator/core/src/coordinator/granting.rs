@@ -18,6 +18,7 @@ use crate::outbox::{Outbox, Progress};
 use crate::pipeline::Mode;
 use crate::queue::role_of;
 use crate::record::Write;
+use crate::status::Stuck;
 
 impl Coordinator {
     /// Sorts the waiting jobs of a whole run.
@@ -174,7 +175,8 @@ impl Coordinator {
                 *since = None;
                 for (run, jobs) in waiting {
                     let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
-                    outbox.tell(run, Progress::Waiting { role, jobs });
+                    let _ = jobs;
+                    outbox.tell(run, Progress::Stuck(vec![Stuck::NoWorker { role }]));
                 }
             }
         }

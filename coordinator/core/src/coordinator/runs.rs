@@ -28,6 +28,8 @@ impl Coordinator {
             evaluation_slots: 0,
             cores: 0,
             finished: None,
+            cancelled: None,
+            endpoint: None,
         };
         let order = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         outbox.write(Write::Run(record.clone()));
@@ -55,6 +57,8 @@ impl Coordinator {
         self.sort_jobs(id);
         self.after_settling(id, now, outbox);
     }
+
+    pub(super) fn cancel_requested(&mut self, _now: Now, _id: RunId, _reason: &str, _outbox: &mut Outbox) {}
 
     pub(super) fn stop_requested(&mut self, id: RunId, outbox: &mut Outbox) {
         if let Some(run) = self.runs.get_mut(&id)

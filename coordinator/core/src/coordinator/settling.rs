@@ -41,10 +41,10 @@ impl Coordinator {
             } => {
                 self.take_back(now, lease, &Attempt::Failed(&error), outbox);
             }
-            JobResult::Failed(failure) if failure.is_transient() => {
+            JobResult::Failed { failure, .. } if failure.is_transient() => {
                 self.take_back(now, lease, &Attempt::Failed(&failure.message), outbox);
             }
-            JobResult::Failed(failure) => self.settle(now, id, JobOutcome::Error(failure), outbox),
+            JobResult::Failed { failure, .. } => self.settle(now, id, JobOutcome::Error(failure), outbox),
             JobResult::Evaluated { .. } if id.kind == JobKind::Generate => {
                 let message = "the worker sent a report where a program was asked for".to_owned();
                 let failure = Failure {

@@ -4,12 +4,16 @@
 
 use std::sync::Arc;
 
-use roundhouse_proto::SessionEvent;
+use roundhouse_proto::{SessionEvent, Usage};
 
 use super::Run;
+use super::problem::ProblemState;
+use crate::clock::Now;
 use crate::job::Job;
 use crate::outbox::Files;
 use crate::record::{JobOutcome, PendingFile};
+use crate::run::ProblemSpec;
+use crate::status::{ProblemView, RunState, RunView, Stuck};
 use crate::summary::{ProblemOutcome, ProblemSummary, RunStatus, RunSummary, RunTimes};
 
 impl Run {
@@ -91,6 +95,55 @@ impl Run {
         self.times().generation_ms
     }
 
+    /// How the run stands, in figures.
+    pub(crate) fn view(&self, now: Now, stuck: Vec<Stuck>) -> RunView {
+        let mut view = RunView {
+            spec: Arc::clone(&self.spec),
+            state: RunState::Active,
+            stuck,
+            passed_n: 0,
+            failed_n: 0,
+            errors_n: 0,
+            generated_n: 0,
+            jobs_ready_n: 0,
+            jobs_leased_n: 0,
+            usage: Usage::default(),
+            calls_n: 0,
+            calls_unaccounted_n: 0,
+            active_ms: self.clock_ms(now),
+            generation_ms: self.generation_is_over().then(|| self.generation_ms()),
+            endpoint: self.record.endpoint.clone(),
+            generation_slots: self.record.generation_slots,
+            evaluation_slots: self.record.evaluation_slots,
+            cores: self.record.cores,
+            reports_written: false,
+        };
+        for (spec, problem) in self.spec.problems.iter().zip(&self.problems) {
+            match problem.outcome(spec) {
+                ProblemOutcome::Open => {}
+                ProblemOutcome::Error(_) => view.errors_n += 1,
+                outcome if outcome.is_pass() => view.passed_n += 1,
+                ProblemOutcome::Judged { .. } | ProblemOutcome::NoProgram(_) => view.failed_n += 1,
+            }
+            view.generated_n += u32::from(problem.generate.is_settled());
+        }
+        view
+    }
+
+    /// How its problems stand, in its order.
+    pub(crate) fn problem_views(&self) -> Vec<ProblemView> {
+        let view = |(spec, problem): (&ProblemSpec, &ProblemState)| ProblemView {
+            is_started: problem.generate.attempts > 0,
+            generated: match problem.generate.outcome() {
+                Some(JobOutcome::Generated(outcome)) => Some(Ok(outcome.program.is_some())),
+                Some(JobOutcome::Error(failure)) => Some(Err(failure.clone())),
+                Some(JobOutcome::Evaluated { .. }) | None => None,
+            },
+            is_settled: problem.is_settled(spec),
+        };
+        self.spec.problems.iter().zip(&self.problems).map(view).collect()
+    }
+
     pub(crate) fn summary(&self) -> RunSummary {
         let problems: Vec<_> = self
             .spec
@@ -105,6 +158,7 @@ impl Run {
                     Some(JobOutcome::Evaluated { .. } | JobOutcome::Error(_)) | None => None,
                 },
                 attempts: problem.generate.attempts,
+                calls_unaccounted: problem.generate.calls_unaccounted,
             })
             .collect();
         let count = |is: fn(&ProblemOutcome) -> bool| problems.iter().filter(|p| is(&p.outcome)).count();
@@ -122,6 +176,7 @@ impl Run {
         };
         RunSummary {
             spec: Arc::clone(&self.spec),
+            endpoint: self.record.endpoint.clone(),
             status,
             times: self.times(),
             generation_slots: self.record.generation_slots,

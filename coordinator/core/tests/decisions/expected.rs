@@ -151,6 +151,8 @@ pub(crate) fn run_record(spec: &RunSpec) -> RunRecord {
         evaluation_slots: 0,
         cores: 0,
         finished: None,
+        cancelled: None,
+        endpoint: None,
     }
 }
 
@@ -175,6 +177,7 @@ pub(crate) fn queued(job: JobId, subject: Option<Subject>) -> JobRecord {
         busy_ms: 0,
         at_ms: 0,
         state: StoredState::Queued,
+        calls_unaccounted: 0,
     }
 }
 
@@ -285,6 +288,9 @@ pub(crate) fn session_work(spec: &RunSpec, problem: u32) -> GenerateWork {
         resume: Vec::new(),
         reports: Vec::new(),
         prompts: spec.prompt_set,
+        endpoint: None,
+        entry_point: None,
+        recording: None,
     }
 }
 
@@ -305,6 +311,7 @@ pub(crate) fn final_grant(spec: &RunSpec, problem: u32, lease: LeaseId, attempt:
         timeouts_max: 3,
         stop_on_first_failure: true,
         output_chars: 100,
+        entry_point: None,
     };
     grant(evaluate(problem), lease, attempt, Work::Evaluate(work))
 }
@@ -326,6 +333,7 @@ pub(crate) fn tests_grant(
         timeouts_max: 3,
         stop_on_first_failure: false,
         output_chars: 1_000,
+        entry_point: None,
     };
     grant(tests(problem, round), lease, attempt, Work::Evaluate(work))
 }

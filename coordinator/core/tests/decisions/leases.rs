@@ -184,7 +184,7 @@ fn session_that_waits_for_a_failed_test_is_told_so_whoever_takes_it_up() {
     let mut bench = Bench::serving(&spec, 1, 1);
     bench.sessions(1, lease(1), 1, &[test_request(1, 0)]);
     let why = failure(FailureClass::Job, "no such cases");
-    bench.on(result(1, tests(1, 0), lease(2), JobResult::Failed(why.clone())));
+    bench.on(result(1, tests(1, 0), lease(2), failed_with(why.clone())));
     bench.on(given_back(1, lease(1)));
     let mut work = session_work(&spec, 1);
     work.resume = vec![test_request(1, 0)];
@@ -304,7 +304,7 @@ fn permanent_failure_is_an_error_at_once() {
     bench.sessions(1, lease(1), 1, &[said(1, 0)]);
     let why = failure(FailureClass::Model, "the model does not answer");
     bench.expect(
-        result(1, generate(1), lease(1), JobResult::Failed(why.clone())),
+        result(1, generate(1), lease(1), failed_with(why.clone())),
         &[
             Write::Job(settled(session_job(1), 1, JobOutcome::Error(why.clone()))),
             Write::Pending(pending_session(1)),

@@ -1,6 +1,7 @@
 //! From submission to reports.
 
 use roundhouse_core::record::{JobOutcome, JobRecord, PendingFile, RunRecord, Write};
+use roundhouse_core::status::Stuck;
 use roundhouse_core::summary::{ProblemOutcome, RunStatus};
 use roundhouse_core::{Command, Event, Files, LinkId, Progress, Timing};
 use roundhouse_proto::link::CoordMsg;
@@ -427,12 +428,7 @@ fn staged_run_holds_evaluations_until_every_session_has_ended() {
 
 #[test]
 fn waiting_without_workers_is_told_once_to_the_runs_that_wait() {
-    let waiting = |jobs| {
-        tell(Progress::Waiting {
-            role: Role::Gen,
-            jobs,
-        })
-    };
+    let waiting = || tell(Progress::Stuck(vec![Stuck::NoWorker { role: Role::Gen }]));
     let mut bench = Bench::with(Timing {
         waiting_ms: 500,
         ..Timing::default()
@@ -444,7 +440,7 @@ fn waiting_without_workers_is_told_once_to_the_runs_that_wait() {
     bench.pass(499);
     bench.expect_nothing(Event::Ticked);
     bench.pass(1);
-    bench.expect(Event::Ticked, &[], &[waiting(2)]);
+    bench.expect(Event::Ticked, &[], &[waiting()]);
     bench.pass(5_000);
     bench.expect_nothing(Event::Ticked);
 
@@ -453,5 +449,5 @@ fn waiting_without_workers_is_told_once_to_the_runs_that_wait() {
     bench.on(Event::Left { link: LinkId(1) });
     bench.expect_nothing(Event::Ticked);
     bench.pass(500);
-    bench.expect(Event::Ticked, &[], &[waiting(2)]);
+    bench.expect(Event::Ticked, &[], &[waiting()]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundhouse_core::run::{DataSet, EvaluationSettings, ProblemSpec, RunSpec};
+use roundhouse_core::run::{DataSet, EvaluationSettings, Lang, ModelAt, ProblemSpec, RunSpec};
 use roundhouse_core::{Event, LinkId, Now, Stamp};
 use roundhouse_proto::link::{Hello, JobResult, RunningLease};
 use roundhouse_proto::{
@@ -58,6 +58,8 @@ fn problem(position: u32) -> ProblemSpec {
         reference: None,
         time_limit_ms: Some(2_000),
         memory_limit_bytes: None,
+        entry_point: None,
+        recording: None,
     }
 }
 
@@ -76,7 +78,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
         started: stamp(0),
         version: "0.1.0".to_owned(),
         session: SessionSettings {
-            method: "self-collaboration".to_owned(),
+            method: roundhouse_proto::Method::SelfCollaboration,
             model: "m".to_owned(),
             sampling: Sampling::default(),
             max_rounds: 4,
@@ -89,6 +91,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
                 ..Limits::default()
             },
             final_choice: FinalChoice::Last,
+            model_for: BTreeMap::new(),
         },
         prompts: BTreeMap::new(),
         prompt_set: Some(Digest::of(b"prompts")),
@@ -113,6 +116,8 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
             rows: problems,
         },
         problems: (1..=problems).map(problem).collect(),
+        lang: Lang::Zh,
+        model_at: ModelAt::Offline,
     };
     change(&mut spec);
     Arc::new(spec)
@@ -177,6 +182,8 @@ pub(crate) fn said(problem: u32, round: u32) -> SessionEvent {
         finish: FinishReason::Stop,
         usage: None,
         duration_ms: 7,
+        remarks: Vec::new(),
+        unaccounted: 0,
     }
 }
 
@@ -237,7 +244,14 @@ pub(crate) fn evaluated(report: Payload, passed: u32) -> JobResult {
 }
 
 pub(crate) fn failed(class: FailureClass, message: &str) -> JobResult {
-    JobResult::Failed(failure(class, message))
+    failed_with(failure(class, message))
+}
+
+pub(crate) fn failed_with(failure: Failure) -> JobResult {
+    JobResult::Failed {
+        failure,
+        unaccounted: 0,
+    }
 }
 
 pub(crate) fn failure(class: FailureClass, message: &str) -> Failure {

@@ -134,12 +134,12 @@ fn cores_of_one_host_count_once() {
 }
 
 #[test]
-fn lack_of_workers_is_told_after_a_minute() {
+fn run_that_cannot_move_is_told_after_five_seconds() {
     let timing = Timing {
         silence_ms: 10_000,
         ping_ms: 2_000,
         grace_ms: 30_000,
-        waiting_ms: 60_000,
+        waiting_ms: 5_000,
     };
     assert_eq!(Timing::default(), timing);
 }

@@ -2,9 +2,9 @@
 
 use super::{lease, protocol_range};
 use crate::ids::WorkerId;
-use crate::link::{Hello, JobResult, RunningLease, WorkerMsg};
+use crate::link::{EndpointOffer, Hello, JobResult, RunningLease, WorkerMsg};
 use crate::problem::Language;
-use crate::wire::bounds::{LEASES_MAX, NAME_MAX_BYTES, TRAITS_MAX};
+use crate::wire::bounds::{LEASES_MAX, TRAITS_MAX};
 use crate::wire::fields::{cut, number_of};
 use crate::wire::{Fields, WireError, v1};
 use crate::work::Role;
@@ -42,6 +42,10 @@ impl From<WorkerMsg> for v1::WorkerMsg {
                 lease: Some(lease.into()),
                 result: Some(result.into()),
             }),
+            WorkerMsg::Benched { endpoint, reason } => Msg::Benched(v1::Benched {
+                endpoint,
+                reason: cut(reason),
+            }),
             WorkerMsg::Nack { lease, reason } => Msg::Nack(v1::Nack {
                 lease: Some(lease.into()),
                 reason: cut(reason),
@@ -67,6 +71,7 @@ impl TryFrom<v1::WorkerMsg> for WorkerMsg {
             Msg::Result(result) => fields.part("result", result),
             Msg::Nack(nack) => fields.part("nack", nack),
             Msg::Goodbye(goodbye) => fields.part("goodbye", goodbye),
+            Msg::Benched(benched) => fields.part("benched", benched),
         }
     }
 }
@@ -85,7 +90,7 @@ impl From<Hello> for v1::Hello {
             cores: hello.cores.into(),
             boot_id: hello.boot_id,
             labels: hello.labels.into_iter().map(Into::into).collect(),
-            endpoints: hello.endpoints,
+            endpoints: hello.endpoints.into_iter().map(Into::into).collect(),
             time_limit_ms: hello.time_limit_ms,
         }
     }
@@ -111,8 +116,31 @@ impl TryFrom<v1::Hello> for Hello {
             cores: fields.number("cores", hello.cores)?,
             boot_id: fields.name("boot_id", hello.boot_id)?,
             labels: fields.map("labels", hello.labels, TRAITS_MAX)?,
-            endpoints: fields.texts("endpoints", hello.endpoints, TRAITS_MAX, NAME_MAX_BYTES)?,
+            endpoints: fields.each("endpoints", hello.endpoints, TRAITS_MAX)?,
             time_limit_ms: hello.time_limit_ms,
+        })
+    }
+}
+
+impl From<EndpointOffer> for v1::EndpointOffer {
+    fn from(offer: EndpointOffer) -> Self {
+        Self {
+            name: offer.name,
+            benched: offer.benched.map(cut),
+        }
+    }
+}
+
+impl TryFrom<v1::EndpointOffer> for EndpointOffer {
+    type Error = WireError;
+    fn try_from(offer: v1::EndpointOffer) -> Result<Self, WireError> {
+        let fields = Fields::of("EndpointOffer");
+        Ok(Self {
+            name: fields.name("name", offer.name)?,
+            benched: offer
+                .benched
+                .map(|text| fields.reason("benched", text))
+                .transpose()?,
         })
     }
 }
@@ -254,6 +282,17 @@ impl TryFrom<v1::ResultMsg> for WorkerMsg {
     }
 }
 
+impl TryFrom<v1::Benched> for WorkerMsg {
+    type Error = WireError;
+    fn try_from(benched: v1::Benched) -> Result<Self, WireError> {
+        let fields = Fields::of("Benched");
+        Ok(Self::Benched {
+            endpoint: fields.name("endpoint", benched.endpoint)?,
+            reason: fields.reason("reason", benched.reason)?,
+        })
+    }
+}
+
 impl TryFrom<v1::Nack> for WorkerMsg {
     type Error = WireError;
     fn try_from(nack: v1::Nack) -> Result<Self, WireError> {
@@ -292,7 +331,10 @@ impl From<JobResult> for v1::JobResult {
                     busy_ms,
                     internal_error: internal_error.map(cut),
                 }),
-                JobResult::Failed(failure) => Kind::Failed(failure.into()),
+                JobResult::Failed { failure, unaccounted } => Kind::Failed(v1::Failed {
+                    failure: Some(failure.into()),
+                    unaccounted: unaccounted.into(),
+                }),
             }),
         }
     }
@@ -305,8 +347,19 @@ impl TryFrom<v1::JobResult> for JobResult {
         let fields = Fields::of("JobResult");
         match result.kind.ok_or_else(|| fields.missing("kind"))? {
             Kind::Evaluated(evaluated) => fields.part("evaluated", evaluated),
-            Kind::Failed(failure) => Ok(Self::Failed(fields.part("failed", failure)?)),
+            Kind::Failed(failed) => fields.part("failed", failed),
         }
+    }
+}
+
+impl TryFrom<v1::Failed> for JobResult {
+    type Error = WireError;
+    fn try_from(failed: v1::Failed) -> Result<Self, WireError> {
+        let fields = Fields::of("Failed");
+        Ok(Self::Failed {
+            failure: fields.required("failure", failed.failure)?,
+            unaccounted: fields.number("unaccounted", failed.unaccounted)?,
+        })
     }
 }
 

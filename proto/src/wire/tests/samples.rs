@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::link::{CoordMsg, Hello, JobGrant, JobResult, RunningLease, WorkerMsg};
+use crate::link::{CoordMsg, EndpointOffer, Hello, JobGrant, JobResult, RunningLease, WorkerMsg};
 use crate::work::Priority;
 use crate::{
     Case, CaseResult, Clip, Comparator, Digest, EvaluateWork, EvaluationReport, Failure, FailureClass,
@@ -98,6 +98,7 @@ pub(super) fn problem() -> Problem {
         memory_limit_bytes: Some(0),
         solutions: vec![program(0), program(7)],
         incorrect_solutions: vec![program(u32::MAX)],
+        entry_point: Some("f".to_owned()),
     }
 }
 
@@ -141,7 +142,7 @@ pub(super) fn report() -> EvaluationReport {
 
 pub(super) fn settings() -> SessionSettings {
     SessionSettings {
-        method: "self-collaboration".to_owned(),
+        method: crate::Method::SelfCollaboration,
         model: "reference".to_owned(),
         sampling: Sampling {
             temperature: 0.1,
@@ -155,6 +156,7 @@ pub(super) fn settings() -> SessionSettings {
         comparator: Comparator::Float { abs: 0.1, rel: 1e-9 },
         limits: limits(),
         final_choice: FinalChoice::Public,
+        model_for: BTreeMap::from([(crate::Speaker::Tester, "other".to_owned())]),
     }
 }
 
@@ -174,6 +176,8 @@ pub(super) fn said() -> SessionEvent {
             reasoning: u64::MAX,
         }),
         duration_ms: 4,
+        remarks: vec!["temperature is left out".to_owned()],
+        unaccounted: 3,
     }
 }
 
@@ -221,6 +225,8 @@ pub(super) fn events() -> Vec<SessionEvent> {
             finish,
             usage: None,
             duration_ms: 0,
+            remarks: Vec::new(),
+            unaccounted: 0,
         });
     }
     events.push(SessionEvent::RoundEnd {
@@ -253,6 +259,9 @@ pub(super) fn generate() -> GenerateWork {
         resume: events(),
         reports: vec![(1, Digest::of(b"program"), blob("report"))],
         prompts: Some(Digest::of(b"prompts")),
+        endpoint: Some("openai".to_owned()),
+        entry_point: Some("f".to_owned()),
+        recording: Some(Digest::of(b"recording")),
     }
 }
 
@@ -274,6 +283,7 @@ pub(super) fn evaluate(comparator: Comparator) -> EvaluateWork {
         timeouts_max: 3,
         stop_on_first_failure: true,
         output_chars: 100_000,
+        entry_point: Some("f".to_owned()),
     }
 }
 
@@ -322,7 +332,16 @@ pub(super) fn hello() -> Hello {
         cores: 64,
         boot_id: "8f1c".to_owned(),
         labels: [("rack", "b"), ("zone", "")].map(text).into(),
-        endpoints: vec!["default".to_owned()],
+        endpoints: vec![
+            EndpointOffer {
+                name: "openai".to_owned(),
+                benched: None,
+            },
+            EndpointOffer {
+                name: "deepseek".to_owned(),
+                benched: Some("402 Insufficient Balance".to_owned()),
+            },
+        ],
         time_limit_ms: Some(3_600_000),
     }
 }
@@ -396,14 +415,21 @@ pub(super) fn worker_msgs() -> Vec<WorkerMsg> {
             lease,
             reason: reason.clone(),
         },
-        WorkerMsg::Goodbye { reason },
+        WorkerMsg::Goodbye {
+            reason: reason.clone(),
+        },
+        WorkerMsg::Benched {
+            endpoint: "openai".to_owned(),
+            reason,
+        },
     ];
     msgs.extend(isolations.map(WorkerMsg::Hello));
-    msgs.extend(
-        failures()
-            .into_iter()
-            .map(|failure| result(JobResult::Failed(failure))),
-    );
+    msgs.extend(failures().into_iter().map(|failure| {
+        result(JobResult::Failed {
+            failure,
+            unaccounted: 2,
+        })
+    }));
     msgs.extend((1..).zip(events()).map(|(seq, event)| WorkerMsg::Session {
         job,
         lease,

@@ -2,16 +2,12 @@
 
 use roundhouse_proto::{Failure, FailureClass};
 
-use super::METHOD;
 use super::replay::ReplayFault;
 use crate::generate::prompts::PromptError;
 
 /// Why a session cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// Another worker may know it.
-    #[error("no method is called `{0}`: expected `{METHOD}`")]
-    UnknownMethod(String),
     /// A session has a first round.
     #[error("setting `max_rounds` is 0: expected at least 1")]
     NoRounds,
@@ -57,8 +53,8 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let class = match &error {
             SessionError::ReportSize { .. } | SessionError::NothingJudged { .. } => FailureClass::InfraRetry,
-            // Another worker may have the method, or the prompts that the events were made with.
-            SessionError::UnknownMethod(_) | SessionError::Replay { .. } => FailureClass::InfraFatal,
+            // Another worker may have the prompts that the events were made with.
+            SessionError::Replay { .. } => FailureClass::InfraFatal,
             SessionError::NoRounds | SessionError::Prompt(_) | SessionError::OutOfTurn { .. } => {
                 FailureClass::Job
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use roundhouse_proto::{
-    CaseResult, Clip, Comparator, Isolation, Language, Limits, Sampling, Tier, Usage, Verdict,
+    CaseResult, Clip, Comparator, Isolation, Language, Limits, Method, Sampling, Tier, Usage, Verdict,
 };
 
 use super::*;
@@ -91,8 +91,9 @@ impl Script {
 
 pub(super) fn settings(max_rounds: u32, tester: TesterMode) -> SessionSettings {
     SessionSettings {
-        method: METHOD.to_owned(),
+        method: Method::SelfCollaboration,
         model: "scripted".to_owned(),
+        model_for: BTreeMap::new(),
         sampling: Sampling::default(),
         max_rounds,
         tester,
@@ -208,6 +209,8 @@ pub(super) fn go_on(mut session: Session, script: &Script, said: usize) -> Held 
                             reasoning: None,
                             usage: Some(Usage::default()),
                             finish: *finish,
+                            remarks: Vec::new(),
+                            unaccounted: 0,
                         };
                         session.answer(reply, 7).unwrap();
                     }
@@ -444,6 +447,7 @@ pub(super) fn written(held: &Held) -> String {
     let mut text = String::new();
     for ask in &held.asks {
         let Ask {
+            model: _,
             speaker,
             round,
             ask: asking,

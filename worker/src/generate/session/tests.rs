@@ -10,7 +10,7 @@ use roundhouse_proto::{Failure, FailureClass, ReferenceMaterial, Verdict};
 
 use super::scripted::*;
 use super::*;
-use crate::generate::hold::{SessionPort, hold};
+use crate::generate::hold::{HoldError, SessionPort, hold};
 use crate::llm::reference::Reference;
 use crate::llm::{AskError, MessageRole, Model};
 
@@ -330,15 +330,9 @@ fn settings_without_a_session_are_refused() {
     let mut task = script("repair").task();
     task.settings.max_rounds = 0;
     assert!(matches!(
-        Session::begin(task.clone(), prompts()),
+        Session::begin(task, prompts()),
         Err(SessionError::NoRounds)
     ));
-    task.settings.method = "direct".to_owned();
-    let error = Session::begin(task, prompts()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no method is called `direct`: expected `self-collaboration`"
-    );
 }
 
 /// A coordinator that runs the known programs by hand.
@@ -470,6 +464,7 @@ async fn tests_that_no_machine_could_judge_are_a_failure_of_ours() {
             class: FailureClass::InfraRetry,
             message: "no case of round 0 could be judged".to_owned()
         }
+        .into()
     );
 }
 
@@ -489,6 +484,8 @@ fn cases_that_could_not_be_judged_are_noted_and_not_told() {
             reasoning: None,
             usage: None,
             finish: STOP,
+            remarks: Vec::new(),
+            unaccounted: 0,
         };
         session.answer(reply, 1).unwrap();
     }
@@ -535,7 +532,17 @@ async fn budget_and_context_end_a_session_and_a_failure_breaks_it_off() {
         message: "connection refused".to_owned(),
     };
     let mut port = FakePort::default();
-    let model = Mute(AskError::Failed(failure.clone()));
-    assert_eq!(hold(reference_session(2), &model, &mut port).await, Err(failure));
+    let model = Mute(AskError::Failed {
+        failure: failure.clone(),
+        unaccounted: 2,
+    });
+    let broken_off = HoldError::Failed {
+        failure,
+        unaccounted: 2,
+    };
+    assert_eq!(
+        hold(reference_session(2), &model, &mut port).await,
+        Err(broken_off)
+    );
     assert_eq!(port.events, []);
 }

@@ -30,9 +30,11 @@ fn unreadable_hello_is_refused_by_name() {
             => "field `labels[0].key` of {}: expected at most 256 bytes, got 257",
         labels = vec![v1::Label { key: String::new(), value: long(NAME_MAX_BYTES) }]
             => "field `labels[0].value` of {}: expected at most 256 bytes, got 257",
-        endpoints = vec![long(NAME_MAX_BYTES)]
-            => "field `endpoints[0]` of {}: expected at most 256 bytes, got 257",
-        endpoints = vec![String::new(); TRAITS_MAX + 1]
+        endpoints = vec![v1::EndpointOffer { name: long(NAME_MAX_BYTES), benched: None }]
+            => "field `endpoints[0].name` of {}: expected at most 256 bytes, got 257",
+        endpoints = vec![v1::EndpointOffer { name: String::new(), benched: Some(long(REASON_MAX_BYTES)) }]
+            => "field `endpoints[0].benched` of {}: expected at most 4096 bytes, got 4097",
+        endpoints = vec![v1::EndpointOffer::default(); TRAITS_MAX + 1]
             => "field `endpoints` of {}: expected at most 64 entries, got 65",
     );
 }
@@ -201,8 +203,8 @@ fn unreadable_results_are_refused_by_name() {
             => "field `evaluated.total` of {}: expected 0 to 4294967295, got 4294967296",
         kind = kind(v1::Evaluated { internal_error: Some(long(REASON_MAX_BYTES)), ..evaluated })
             => "field `evaluated.internal_error` of {}: expected at most 4096 bytes, got 4097",
-        kind = Some(Kind::Failed(v1::Failure::default()))
-            => "field `failed.class` of {}: expected one of Model, Job, InfraRetry, InfraFatal, Cancelled, got 0",
+        kind = Some(Kind::Failed(v1::Failed { failure: Some(v1::Failure::default()), unaccounted: 0 }))
+            => "field `failed.failure.class` of {}: expected one of Model, Job, InfraRetry, InfraFatal, Cancelled, got 0",
     );
 }
 
