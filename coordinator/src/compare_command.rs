@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use roundhouse_core::run::Lang;
 use serde::Deserialize;
 
-use crate::console::text::ZH;
+use crate::console::text::Texts;
 use crate::report::speedup::{Span, speedup_line};
 use crate::report::summary::SUMMARY_FILE;
 
@@ -18,6 +19,9 @@ pub struct CompareArgs {
     /// Run directories or summary.json files; the first is the baseline
     #[arg(value_name = "RUN", required = true, num_args = 2..)]
     runs: Vec<PathBuf>,
+    /// Language of the lines [default: that of the baseline's report]
+    #[arg(long, value_name = "zh|en")]
+    lang: Option<Lang>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,6 +34,9 @@ struct Summary {
     passed: u64,
     total: u64,
     time_cost: TimeCost,
+    /// That of files from before there was a choice is the default.
+    #[serde(default)]
+    lang: Lang,
     busy_s: Option<Busy>,
     provenance: Option<Provenance>,
 }
@@ -81,30 +88,40 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let Some(baseline) = runs.first() else {
         bail!("no run is named")
     };
+    let texts = Texts::of(args.lang.unwrap_or(baseline.lang));
     let staged = runs.iter().all(Summary::is_staged);
     if !staged {
-        crate::notices::note(
-            "评估耗时 is the time that evaluation slots were busy, since not every run has a stage of its own for it",
-        );
+        crate::notices::note(&format!(
+            "{} is the time that evaluation slots were busy, since not every run has a stage of its own for it",
+            texts.evaluation_time_name
+        ));
     }
-    let mut out = std::io::stdout().lock();
-    for (n, (path, run)) in args.runs.iter().zip(&runs).enumerate() {
-        let of_baseline = |seconds: fn(&Summary, bool) -> f64| (n > 0).then(|| seconds(baseline, staged));
-        let line = |span, seconds: fn(&Summary, bool) -> f64| {
-            speedup_line(&ZH, span, seconds(run, staged), of_baseline(seconds))
-        };
-        let blank = if n > 0 { "\n" } else { "" };
-        let shown = crate::dataset::quote::plain(&path.display().to_string(), 200);
-        writeln!(out, "{blank}{shown} ({}/{})", run.passed, run.total)?;
-        writeln!(
-            out,
-            "{}",
-            line(Span::Generation, |run, _| run.time_cost.generation)
-        )?;
-        writeln!(out, "{}", line(Span::Evaluation, Summary::evaluation))?;
-        writeln!(out, "{}", line(Span::Total, |run, _| run.time_cost.total))?;
-    }
+    let blocks = args.runs.iter().zip(&runs).enumerate().map(|(n, (path, run))| {
+        let baseline = (n > 0).then_some(baseline);
+        block(texts, path, run, baseline, staged)
+    });
+    let printed = blocks.collect::<Vec<_>>().join("\n");
+    std::io::stdout()
+        .write_all(printed.as_bytes())
+        .context("write to standard output")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is printed of one run; the baseline itself has none.
+fn block(texts: &Texts, path: &Path, run: &Summary, baseline: Option<&Summary>, staged: bool) -> String {
+    let shown = crate::dataset::quote::plain(&path.display().to_string(), 200);
+    let line = |span, seconds: fn(&Summary, bool) -> f64| {
+        let of_baseline = baseline.map(|baseline| seconds(baseline, staged));
+        speedup_line(texts, span, seconds(run, staged), of_baseline)
+    };
+    format!(
+        "{shown} ({}/{})\n{}\n{}\n{}\n",
+        run.passed,
+        run.total,
+        line(Span::Generation, |run, _| run.time_cost.generation),
+        line(Span::Evaluation, Summary::evaluation),
+        line(Span::Total, |run, _| run.time_cost.total),
+    )
 }
 
 fn read(path: &Path) -> anyhow::Result<Summary> {
@@ -122,4 +139,44 @@ fn read(path: &Path) -> anyhow::Result<Summary> {
     let compared: Compared =
         serde_json::from_slice(&bytes).with_context(|| format!("read `{}` as a summary", file.display()))?;
     Ok(compared.summary)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+    use super::*;
+
+    fn summary(lang: Option<&str>, seconds: f64) -> Summary {
+        let mut value = serde_json::json!({
+            "passed": 1, "total": 2,
+            "time_cost": {"total": seconds * 3.0, "generation": seconds * 2.0, "evaluation": seconds},
+            "busy_s": {"evaluation": 90.0},
+            "provenance": {"staged": true},
+        });
+        if let Some(lang) = lang {
+            value["lang"] = lang.into();
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn block_is_in_the_language_of_its_table_and_the_baseline_has_no_factor() {
+        let (slow, fast) = (summary(None, 120.0), summary(Some("en"), 60.0));
+        assert_eq!((slow.lang, fast.lang), (Lang::Zh, Lang::En));
+        assert_eq!(
+            block(Texts::of(fast.lang), Path::new("a\x1b"), &fast, Some(&slow), true),
+            "a\\u{1b} (1/2)\n\
+             ⏱️  Generation time: 120 s (~2 min) ⚡ 2x speed-up\n\
+             ⏱️  Evaluation time: 60 s (~1 min) ⚡ 2x speed-up\n\
+             ⏱️  Total time: 180 s (~3 min) ⚡ 2x speed-up\n"
+        );
+        assert_eq!(
+            block(Texts::of(slow.lang), Path::new("b"), &slow, None, false),
+            "b (1/2)\n\
+             ⏱️  生成耗时: 240 秒 (~4 分钟)\n\
+             ⏱️  评估耗时: 90 秒 (~1.5 分钟)\n\
+             ⏱️  总耗时: 360 秒 (~6 分钟)\n"
+        );
+    }
 }

@@ -118,7 +118,7 @@ impl Writer {
                     calls_unaccounted: 0,
                 };
                 self.run_dir
-                    .write_session(spec.session.language, problem, &summary, &blobs)
+                    .write_session(&spec.session, problem, &summary, &blobs)
             }
             Files::Reports { summary } => {
                 let working_dir = Some(self.working_dir.as_path());

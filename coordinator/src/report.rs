@@ -9,6 +9,7 @@ pub mod figures;
 pub mod line;
 pub mod moment;
 pub mod number;
+mod provenance;
 pub mod readable;
 pub mod session;
 pub mod speedup;

@@ -67,16 +67,16 @@ fn from_state(run_dir: &RunDir, data_dir: &Path) -> anyhow::Result<Vec<u8>> {
         bail!("`{}` holds no run", data_dir.display())
     };
     let read = |digest: &Digest| blobs.read(digest).map_err(std::io::Error::other);
-    let language = summary.spec.session.language;
+    let settings = &summary.spec.session;
     run_dir.write_statements(&summary.spec, &read)?;
     for (problem, came_to) in summary.spec.problems.iter().zip(&summary.problems) {
         for event in &came_to.events {
             if let SessionEvent::RoundEnd { round, .. } = event {
-                run_dir.write_round(language, problem, &came_to.events, *round, &read)?;
+                run_dir.write_round(settings.language, problem, &came_to.events, *round, &read)?;
             }
         }
         if came_to.outcome != ProblemOutcome::Open {
-            run_dir.write_session(language, problem, came_to, &read)?;
+            run_dir.write_session(settings, problem, came_to, &read)?;
         }
     }
     Ok(run_dir

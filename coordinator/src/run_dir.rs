@@ -16,7 +16,7 @@ use bytes::Bytes;
 use roundhouse_core::clock::Stamp;
 use roundhouse_core::run::{ProblemSpec, RunSpec};
 use roundhouse_core::summary::{ProblemSummary, RunSummary};
-use roundhouse_proto::{Language, SessionEvent};
+use roundhouse_proto::{Language, SessionEvent, SessionSettings};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -209,12 +209,12 @@ impl RunDir {
     /// A blob cannot be read, or a file cannot be written.
     pub fn write_session(
         &self,
-        language: Language,
+        settings: &SessionSettings,
         problem: &ProblemSpec,
         summary: &ProblemSummary,
         blobs: &dyn BlobReader,
     ) -> Result<(), RunDirError> {
-        let files = session_files(language, &problem.name, summary, blobs)?;
+        let files = session_files(settings, &problem.name, summary, blobs)?;
         self.directory.subdirectory(&problem.name)?.write(&files)?;
         self.directory.sync()
     }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use roundhouse_core::summary::RunTimes;
+use roundhouse_core::summary::RunSummary;
 
 use super::terminal::Terminal;
+use super::text::Texts;
 
 /// Least time between two plain lines, and before the first: a short run has none.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -167,10 +168,11 @@ impl Progress {
 }
 
 /// The line that says what the console's evaluation time is, and what it is not.
-pub fn tail_note(times: &RunTimes) -> String {
+pub fn tail_note(run: &RunSummary) -> String {
     format!(
-        "评估耗时 is the tail after generation ends; evaluation slots were busy for {:.2} s in all",
-        times.evaluation_busy_ms as f64 / 1_000.0
+        "{} is the tail after generation ends; evaluation slots were busy for {:.2} s in all",
+        Texts::of(run.spec.lang).evaluation_time_name,
+        run.times.evaluation_busy_ms as f64 / 1_000.0
     )
 }
 
@@ -212,7 +214,10 @@ impl Pace {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+    use roundhouse_core::run::Lang;
+
     use super::*;
+    use crate::report::fixture::Fixture;
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -327,14 +332,12 @@ mod tests {
     }
 
     #[test]
-    fn tail_note_tells_the_busy_time() {
-        let times = RunTimes {
-            evaluation_busy_ms: 12_340,
-            ..RunTimes::default()
-        };
-        assert_eq!(
-            tail_note(&times),
-            "评估耗时 is the tail after generation ends; evaluation slots were busy for 12.34 s in all"
-        );
+    fn tail_note_tells_the_busy_time_in_the_words_of_the_lines_above_it() {
+        let mut run = Fixture::empty().run;
+        run.times.evaluation_busy_ms = 12_340;
+        let tail = "is the tail after generation ends; evaluation slots were busy for 12.34 s in all";
+        assert_eq!(tail_note(&run), format!("评估耗时 {tail}"));
+        Arc::make_mut(&mut run.spec).lang = Lang::En;
+        assert_eq!(tail_note(&run), format!("Evaluation time {tail}"));
     }
 }

@@ -4,10 +4,12 @@
 
 use std::fs;
 
+use roundhouse_core::run::Lang;
+use roundhouse_core::summary::RunSummary;
+
 use super::text::ZH;
 use super::*;
 use crate::report::fixture::Fixture;
-use roundhouse_core::summary::RunSummary;
 
 const RUN_DIR: &str = "baseline_outputs/run_20260209_153045";
 
@@ -22,28 +24,34 @@ fn print_results(console: &mut Console<impl Write>, run: &RunSummary) {
 }
 
 fn printed(print: impl FnOnce(&mut Console<&mut Vec<u8>>)) -> String {
+    printed_in(Lang::Zh, print)
+}
+
+fn printed_in(lang: Lang, print: impl FnOnce(&mut Console<&mut Vec<u8>>)) -> String {
     let mut out = Vec::new();
-    print(&mut Console::new(&mut out, &ZH));
+    print(&mut Console::new(&mut out, Texts::of(lang)));
     String::from_utf8(out).unwrap()
+}
+
+/// The sample run from its first line to its last.
+fn print_sample(console: &mut Console<&mut Vec<u8>>) {
+    console.header();
+    console.loading("CodeContests");
+    console.loaded(100, RUN_DIR);
+    console.config(Mode::Parallel, 4, 8);
+    console.generation_heading(Mode::Parallel, 4);
+    for place in 1..=4 {
+        console.problem_started(place, 100, &format!("problem_{place:03}"));
+    }
+    console.problem_generated(1, 100, "problem_001", Generated::Program);
+    console.problem_started(5, 100, "problem_005");
+    console.problem_generated(2, 100, "problem_002", Generated::Program);
+    print_results(console, &Fixture::sample().run);
 }
 
 #[test]
 fn output_of_the_sample_run_is_the_published_one() {
-    let run = Fixture::sample().run;
-    let found = printed(|console| {
-        console.header();
-        console.loading("CodeContests");
-        console.loaded(100, RUN_DIR);
-        console.config(Mode::Parallel, 4, 8);
-        console.generation_heading(Mode::Parallel, 4);
-        for place in 1..=4 {
-            console.problem_started(place, 100, &format!("problem_{place:03}"));
-        }
-        console.problem_generated(1, 100, "problem_001", Generated::Program);
-        console.problem_started(5, 100, "problem_005");
-        console.problem_generated(2, 100, "problem_002", Generated::Program);
-        print_results(console, &run);
-    });
+    let found = printed(print_sample);
     let wanted = "\
 ================================================================================
 CodeContests Baseline - Self-collaboration-Code-Generation
@@ -108,6 +116,39 @@ CodeContests Baseline - Self-collaboration-Code-Generation
 ================================================================================
 ";
     assert_eq!(found, wanted);
+}
+
+#[test]
+fn output_in_english_has_the_same_lines_with_the_same_numbers() {
+    let all = |lang| {
+        printed_in(lang, |console| {
+            print_sample(console);
+            console.config(Mode::Sequential, 1, 2);
+            console.generation_heading(Mode::Sequential, 1);
+            console.problem_generated(1, 2, "problem_001", Generated::Nothing);
+            console.problem_generated(2, 2, "problem_002", Generated::Error("the model is unreachable"));
+            let price = Price {
+                per_million: 0.5,
+                apart: Some((0.25, 1.0)),
+            };
+            console.results(&Figures::of(&Fixture::sample().run), &price);
+            console.results(&Figures::of(&Fixture::empty().run), &price);
+        })
+    };
+    let (chinese, english) = (all(Lang::Zh), all(Lang::En));
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console/golden/console_en.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &english).unwrap();
+    }
+    assert_eq!(english, fs::read_to_string(&path).unwrap());
+    let is_chinese =
+        |c: char| ('\u{2e80}'..='\u{9fff}').contains(&c) || ('\u{ff00}'..='\u{ffef}').contains(&c);
+    assert!(!english.contains(is_chinese), "{english}");
+    let numbers = |text: &str| -> Vec<String> {
+        let digits = |line: &str| line.chars().filter(char::is_ascii_digit).collect();
+        text.lines().map(digits).collect()
+    };
+    assert_eq!(numbers(&english), numbers(&chinese));
 }
 
 #[test]

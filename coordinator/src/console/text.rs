@@ -3,6 +3,8 @@
 
 use std::fmt::Display;
 
+use roundhouse_core::run::Lang;
+
 /// Characters of a rule.
 const RULE_CHARS: usize = 80;
 
@@ -24,6 +26,14 @@ pub(crate) fn fill(template: &str, values: &[&dyn Display]) -> String {
     }
     text
 }
+
+/// Strings by which readers of REPORT.txt find its two figures, in every language: what outside texts have in their
+/// place, so that no other line of a report holds one.
+pub(crate) const SEARCHED: [(&str, &str); 3] = [
+    ("Pass@1", "Pass @1"),
+    ("总耗时", "总 耗时"),
+    ("Total time", "Total  time"),
+];
 
 /// The sentences of one language; `{}` stands for a value.
 #[derive(Debug)]
@@ -73,7 +83,19 @@ pub struct Texts {
     pub(crate) compare_evaluation: &'static str,
     pub(crate) compare_total: &'static str,
     pub(crate) compare_factor: &'static str,
+    /// What the lines with the evaluation time call it, for notes about them.
+    pub(crate) evaluation_time_name: &'static str,
     pub(crate) report: ReportTexts,
+}
+
+impl Texts {
+    /// The table of a language.
+    pub fn of(lang: Lang) -> &'static Self {
+        match lang {
+            Lang::Zh => &ZH,
+            Lang::En => &EN,
+        }
+    }
 }
 
 /// The sentences of REPORT.txt.
@@ -95,6 +117,7 @@ pub(crate) struct ReportTexts {
     pub(crate) tokens: &'static str,
     pub(crate) tokens_unknown: &'static str,
     pub(crate) tokens_per_problem: &'static str,
+    pub(crate) calls_unaccounted: &'static str,
     pub(crate) errors: &'static str,
     pub(crate) open: &'static str,
     pub(crate) details: &'static str,
@@ -151,6 +174,7 @@ pub const ZH: Texts = Texts {
     compare_evaluation: "⏱️  评估耗时: {} 秒 (~{} 分钟)",
     compare_total: "⏱️  总耗时: {} 秒 (~{} 分钟)",
     compare_factor: " ⚡ {}x 加速",
+    evaluation_time_name: "评估耗时",
     report: ReportTexts {
         title: "CodeContests Baseline 运行报告",
         started: "运行时间: {}",
@@ -168,6 +192,7 @@ pub const ZH: Texts = Texts {
         tokens: "  - 总 Token: {}",
         tokens_unknown: "  - 总 Token: N/A (未能统计到 token 使用量)",
         tokens_per_problem: "  - 平均每题 Token: {}",
+        calls_unaccounted: "  - 未计入的调用: {} (可能已计费, 未报告 token 数)",
         errors: "  - 基础设施错误: {}",
         open: "  - 未完成: {} ({})",
         details: "详细结果:",
@@ -178,12 +203,81 @@ pub const ZH: Texts = Texts {
     },
 };
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// English: the same lines in the same order, with the same numbers in them.
+pub const EN: Texts = Texts {
+    title: "CodeContests Baseline - Self-collaboration-Code-Generation",
+    loading: "[Step 1/5] Loading the {} data set...",
+    loaded: "✅ Loaded: {} problems",
+    output_dir: "✅ Output directory: {}",
+    settings: "⚙️  Settings:",
+    parallel_mode: "  - Parallel mode: {}",
+    parallel_on: "on",
+    parallel_off: "off",
+    workers: "  - Generation slots: {}",
+    cores: "  - CPU cores: {}",
+    generating: "[Step 2/5] Generating code...",
+    generating_parallel: "🚀 Using {} slots to generate in parallel...",
+    generating_sequential: "⏩ Generating one problem after another...",
+    problem_started: "[{}/{}] Started: {}",
+    problem_generated: "[{}/{}] ✅ {} generated",
+    problem_failed: "[{}/{}] ❌ {} generation failed",
+    problem_error: "[{}/{}] ❌ {} error: {}",
+    generation_done: "✅ Code generation finished!",
+    generation_time: "⏱️  Generation time: {} s",
+    time_per_problem: "📈 Average per problem: {} s",
+    evaluating: "[Step 3/5] Evaluating all generated programs...",
+    evaluating_parallel: "🔍 Using {} slots to evaluate in parallel...",
+    evaluation_done: "✅ Evaluation finished!",
+    evaluation_time: "⏱️  Evaluation time: {} s",
+    counting: "[Step 4/5] Counting the results...",
+    results: "📊 Results",
+    pass_at_1: "✅ Pass@1: {}% ({}/{})",
+    total_time: "⏱️  Total time: {} s",
+    generation_share: "   - Generation: {} s ({}%)",
+    evaluation_share: "   - Evaluation: {} s ({}%)",
+    tokens: "🔢 Total tokens: {}",
+    tokens_unknown: "🔢 Total tokens: N/A (no token counts were reported)",
+    tokens_per_problem: "📈 Average tokens per problem: {}",
+    cost: "💰 Estimated cost (at ${}/1M tokens): ${}",
+    cost_exact: "💰 Itemised cost (input ${}/1M, output ${}/1M): ${}",
+    saving: "[Step 5/5] Saving the results...",
+    saved_details: "✅ Detailed results saved to: {}",
+    saved_summary: "✅ Summary saved to: {}",
+    saved_logs: "✅ Log of each problem: {}/<problem_id>/",
+    saved_report: "✅ Readable report saved to: {}/REPORT.txt",
+    finished: "🎉 All tasks finished!",
+    compare_generation: "⏱️  Generation time: {} s (~{} min)",
+    compare_evaluation: "⏱️  Evaluation time: {} s (~{} min)",
+    compare_total: "⏱️  Total time: {} s (~{} min)",
+    compare_factor: " ⚡ {}x speed-up",
+    evaluation_time_name: "Evaluation time",
+    report: ReportTexts {
+        title: "CodeContests Baseline Run Report",
+        started: "Started: {}",
+        data_set: "Data set: {}",
+        problems: "Problems: {}",
+        settings: "Settings:",
+        parallel_mode: "  - Parallel mode: {}",
+        workers: "  - Generation slots: {}",
+        eval_workers: "  - Evaluation slots: {}",
+        figures: "Results:",
+        pass_at_1: "  - Pass@1: {}% ({}/{})",
+        total_time: "  - Total time: {} s",
+        generation_time: "  - Generation time: {} s",
+        evaluation_time: "  - Evaluation time: {} s",
+        tokens: "  - Total tokens: {}",
+        tokens_unknown: "  - Total tokens: N/A (no token counts were reported)",
+        tokens_per_problem: "  - Average tokens per problem: {}",
+        calls_unaccounted: "  - Calls not counted: {} (may have been charged, no token count was reported)",
+        errors: "  - Infrastructure errors: {}",
+        open: "  - Unfinished: {} ({})",
+        details: "Details:",
+        pass: "  ✅ PASS {} (accuracy: {}%)",
+        fail: "  ❌ FAIL {} (accuracy: {}%)",
+        error: "  ⚠️ ERROR {} (infrastructure error: {})",
+        unsettled: "  ⏳ OPEN {} (unfinished)",
+    },
+};
 
-    #[test]
-    fn filled_text_takes_braces_of_a_value_as_they_are() {
-        assert_eq!(fill("[{}/{}] {}", &[&1, &2, &"{}{x}"]), "[1/2] {}{x}");
-    }
-}
+#[cfg(test)]
+mod tests;

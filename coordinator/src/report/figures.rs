@@ -1,5 +1,6 @@
 //! The figures of a run: what the console, summary.json and REPORT.txt print, counted once.
 
+use roundhouse_core::run::ModelAt;
 use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunSummary, RunTimes};
 use roundhouse_proto::{SessionEvent, Usage};
 
@@ -20,6 +21,8 @@ pub struct Figures {
     pub times: Times,
     /// Its calls and their tokens.
     pub tokens: Tokens,
+    /// Calls that may have been paid and whose tokens are in no total.
+    pub calls_unaccounted: u64,
     /// Generation slots that served it, most at once; those asked for while none has.
     pub workers: u32,
     /// Evaluation slots that served it, likewise.
@@ -35,6 +38,11 @@ impl Figures {
                 .filter(|problem| test(&problem.outcome))
                 .count()
         };
+        let tokens = run
+            .problems
+            .iter()
+            .map(Tokens::of)
+            .fold(Tokens::default(), Tokens::plus);
         let slots = |served: u32, asked: u32| if served > 0 { served } else { asked };
         Self {
             total: run.problems.len(),
@@ -42,11 +50,8 @@ impl Figures {
             errors: count(|outcome| matches!(outcome, ProblemOutcome::Error(_))),
             open: count(|outcome| matches!(outcome, ProblemOutcome::Open)),
             times: Times::of(&run.times),
-            tokens: run
-                .problems
-                .iter()
-                .map(Tokens::of)
-                .fold(Tokens::default(), Tokens::plus),
+            tokens,
+            calls_unaccounted: tokens.calls_unaccounted(&run.spec.model_at),
             workers: slots(run.generation_slots, run.spec.workers),
             eval_workers: slots(run.evaluation_slots, run.spec.eval_workers),
         }
@@ -99,6 +104,8 @@ pub struct Tokens {
     pub calls: u64,
     /// Those of `calls` whose tokens the server counted.
     pub calls_counted: u64,
+    /// Tries and calls beside them that may have been paid and brought no answer.
+    pub calls_broken: u64,
     /// What it counted.
     pub usage: Usage,
 }
@@ -106,12 +113,19 @@ pub struct Tokens {
 impl Tokens {
     /// Counts those of a session.
     pub fn of(problem: &ProblemSummary) -> Self {
-        let mut tokens = Self::default();
+        let mut tokens = Self {
+            calls_broken: problem.calls_unaccounted.into(),
+            ..Self::default()
+        };
         for event in &problem.events {
-            if let SessionEvent::Said { usage, .. } = event {
+            if let SessionEvent::Said {
+                usage, unaccounted, ..
+            } = event
+            {
                 tokens = tokens.plus(Self {
                     calls: 1,
                     calls_counted: u64::from(usage.is_some()),
+                    calls_broken: (*unaccounted).into(),
                     usage: usage.unwrap_or_default(),
                 });
             }
@@ -124,13 +138,15 @@ impl Tokens {
         (self.calls_counted > 0).then(|| self.usage.total())
     }
 
-    /// Calls without a count beside others that have one.
-    pub fn calls_unaccounted(&self) -> u64 {
-        if self.calls_counted > 0 {
-            self.calls - self.calls_counted
-        } else {
-            0
-        }
+    /// Calls that may have been paid and whose tokens are in no total: those that brought no answer, and those whose
+    /// answer came without a count. Answers from blobs cost nothing; they are among these only beside others that
+    /// have a count, since then the total says less than the session.
+    pub fn calls_unaccounted(&self, model_at: &ModelAt) -> u64 {
+        let without_count = match model_at {
+            ModelAt::Offline if self.calls_counted == 0 => 0,
+            ModelAt::Offline | ModelAt::Endpoint { .. } => self.calls - self.calls_counted,
+        };
+        without_count + self.calls_broken
     }
 
     fn plus(self, other: Self) -> Self {
@@ -138,6 +154,7 @@ impl Tokens {
         Self {
             calls: self.calls + other.calls,
             calls_counted: self.calls_counted + other.calls_counted,
+            calls_broken: self.calls_broken + other.calls_broken,
             usage: Usage {
                 input: a.input.saturating_add(b.input),
                 cached_input: a.cached_input.saturating_add(b.cached_input),

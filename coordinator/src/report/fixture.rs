@@ -87,7 +87,7 @@ impl Fixture {
             },
             problems: Vec::new(),
             lang: Lang::Zh,
-            model_at: ModelAt::Offline,
+            model_at: ModelAt::Endpoint { name: None },
         };
         let run = RunSummary {
             spec: Arc::new(spec),
@@ -98,7 +98,7 @@ impl Fixture {
             cores: 8,
             finished: Some(FINISHED),
             problems: Vec::new(),
-            endpoint: None,
+            endpoint: Some("deepseek".to_owned()),
         };
         Self {
             run,

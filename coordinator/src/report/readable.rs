@@ -2,12 +2,13 @@
 
 use std::fmt::Display;
 
+use roundhouse_core::run::Lang;
 use serde::Deserialize;
 
 use super::line::{MESSAGE_CHARS_MAX, NAME_CHARS_MAX, report_line};
 use super::number::{Passed, accuracy, seconds, thousands};
 use super::{ReportError, SCHEMA_VERSION};
-use crate::console::text::{Texts, ZH, fill, rule};
+use crate::console::text::{Texts, fill, rule};
 
 /// Name of the file.
 pub const REPORT_FILE: &str = "REPORT.txt";
@@ -31,6 +32,9 @@ struct Head {
     #[serde(default)]
     status: String,
     started: Option<String>,
+    /// That of files from before there was a choice is the default.
+    #[serde(default)]
+    lang: Lang,
     provenance: Option<Provenance>,
 }
 
@@ -44,6 +48,8 @@ struct TimeCost {
 struct TokenUsage {
     total: Counted<u64>,
     average_per_problem: Counted<f64>,
+    #[serde(default)]
+    calls_unaccounted: u64,
 }
 
 /// A number, or a word for not knowing it.
@@ -92,7 +98,7 @@ struct Failure {
 pub fn report(summary: &serde_json::Value) -> Result<String, ReportError> {
     check_version(summary["summary"]["schema_version"].as_u64())?;
     let summary = Summary::deserialize(summary).map_err(ReportError::Shape)?;
-    Ok(write(&ZH, &summary))
+    Ok(write(&summary))
 }
 
 /// REPORT.txt from the bytes of summary.json; what it does not print is passed over, not kept.
@@ -111,7 +117,7 @@ pub fn report_of_bytes(summary: &[u8]) -> Result<String, ReportError> {
     let versioned: Versioned = serde_json::from_slice(summary).map_err(ReportError::Shape)?;
     check_version(versioned.summary.schema_version)?;
     let summary = serde_json::from_slice(summary).map_err(ReportError::Shape)?;
-    Ok(write(&ZH, &summary))
+    Ok(write(&summary))
 }
 
 fn check_version(found: Option<u64>) -> Result<(), ReportError> {
@@ -122,12 +128,12 @@ fn check_version(found: Option<u64>) -> Result<(), ReportError> {
 }
 
 fn write(
-    texts: &Texts,
     Summary {
         summary: head,
         results,
     }: &Summary,
 ) -> String {
+    let texts = Texts::of(head.lang);
     let words = &texts.report;
     let rule = rule();
     let mut page = Page::default();
@@ -172,6 +178,9 @@ fn write(
     }
     if let Counted::Known(average) = &head.token_usage.average_per_problem {
         page.fill(words.tokens_per_problem, &[&format!("{average:.0}")]);
+    }
+    if head.token_usage.calls_unaccounted > 0 {
+        page.fill(words.calls_unaccounted, &[&head.token_usage.calls_unaccounted]);
     }
     let with_outcome = |outcome: &str| {
         results

@@ -1,8 +1,10 @@
 //! What one session leaves in its problem's directory: the history, the transcript, the final program, the rounds.
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 use roundhouse_core::summary::{ProblemOutcome, ProblemSummary};
-use roundhouse_proto::{FinishReason, Language, Payload, SessionEvent, Speaker, Usage};
+use roundhouse_proto::{FinishReason, Language, Payload, SessionEvent, SessionSettings, Speaker, Usage};
 use serde::Serialize;
 
 use super::line::one_line;
@@ -33,7 +35,7 @@ pub type File = (String, Bytes);
 /// # Errors
 /// A blob cannot be read.
 pub fn session_files(
-    language: Language,
+    settings: &SessionSettings,
     name: &str,
     problem: &ProblemSummary,
     blobs: &dyn BlobReader,
@@ -43,11 +45,11 @@ pub fn session_files(
         (HISTORY_FILE.to_owned(), history),
         (
             TRANSCRIPT_FILE.to_owned(),
-            transcript(name, &problem.events, blobs)?,
+            transcript(settings, name, &problem.events, blobs)?,
         ),
         (
-            final_solution_file(language),
-            final_solution(language, name, problem, blobs)?,
+            final_solution_file(settings.language),
+            final_solution(settings.language, name, problem, blobs)?,
         ),
     ])
 }
@@ -165,6 +167,9 @@ struct TranscriptLine<'a> {
     speaker: Speaker,
     round: u32,
     ask: u32,
+    /// Only where speakers have models of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
     prompt: String,
     reply: String,
     reasoning: Option<String>,
@@ -173,11 +178,19 @@ struct TranscriptLine<'a> {
     duration_ms: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     remarks: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unaccounted: Option<NonZeroU32>,
 }
 
 /// One line of JSON for each answer of the model, in order. The attempt is not in it: a session that was resumed
 /// has the transcript of one that was not disturbed.
-fn transcript(name: &str, events: &[SessionEvent], blobs: &dyn BlobReader) -> Result<Bytes, ReportError> {
+fn transcript(
+    settings: &SessionSettings,
+    name: &str,
+    events: &[SessionEvent],
+    blobs: &dyn BlobReader,
+) -> Result<Bytes, ReportError> {
+    let has_models = !settings.model_for.is_empty();
     let read = |payload: &Payload, what| content(payload, name, what, blobs).map(|bytes| text(&bytes));
     let mut lines = Vec::new();
     for event in events {
@@ -192,7 +205,7 @@ fn transcript(name: &str, events: &[SessionEvent], blobs: &dyn BlobReader) -> Re
             usage,
             duration_ms,
             remarks,
-            unaccounted: _,
+            unaccounted,
         } = event
         {
             let reasoning = reasoning.as_ref().map(|payload| read(payload, "reasoning"));
@@ -200,6 +213,7 @@ fn transcript(name: &str, events: &[SessionEvent], blobs: &dyn BlobReader) -> Re
                 speaker: *speaker,
                 round: *round,
                 ask: *ask,
+                model: has_models.then(|| settings.model_of(*speaker)),
                 prompt: read(prompt, "prompt")?,
                 reply: read(reply, "reply")?,
                 reasoning: reasoning.transpose()?,
@@ -207,6 +221,7 @@ fn transcript(name: &str, events: &[SessionEvent], blobs: &dyn BlobReader) -> Re
                 usage: *usage,
                 duration_ms: *duration_ms,
                 remarks,
+                unaccounted: NonZeroU32::new(*unaccounted),
             };
             let encoded = serde_json::to_writer(&mut lines, &line);
             encoded.map_err(|source| ReportError::Encode {

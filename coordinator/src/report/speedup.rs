@@ -44,7 +44,7 @@ fn one_decimal(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::text::ZH;
+    use crate::console::text::{EN, ZH};
 
     #[test]
     fn speedup_lines_are_those_of_the_published_sample() {
@@ -79,6 +79,14 @@ mod tests {
                 "⏱️  评估耗时: 100 秒 (~1.7 分钟) ⚡ 3x 加速",
                 "⏱️  总耗时: 550 秒 (~9.2 分钟) ⚡ 7.1x 加速"
             ]
+        );
+    }
+
+    #[test]
+    fn speedup_lines_are_in_the_language_of_the_table() {
+        assert_eq!(
+            speedup_line(&EN, Span::Total, 1050.0, Some(3900.0)),
+            "⏱️  Total time: 1050 s (~17.5 min) ⚡ 3.7x speed-up"
         );
     }
 

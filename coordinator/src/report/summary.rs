@@ -5,17 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use roundhouse_core::run::{ProblemSpec, RunSpec};
+use roundhouse_core::run::{Lang, ProblemSpec};
 use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunStatus, RunSummary};
 use roundhouse_proto::{
-    Clip, Digest, EvaluationReport, FailureClass, Isolation, Limits, Sampling, SessionEvent, TestSet, Tier,
-    Verdict,
+    Clip, EvaluationReport, FailureClass, Isolation, SessionEvent, Speaker, TestSet, Tier, Verdict,
 };
 use serde::Serialize;
 
 use super::figures::{Figures, Tokens};
 use super::moment;
 use super::number::{ratio, seconds_value};
+use super::provenance::Provenance;
 use super::session::{SessionHistory, final_solution, history};
 use super::{
     BlobReader, Ordered, ReportError, SCHEMA_VERSION, Setting, blob, check_problems, content, json, text,
@@ -75,7 +75,11 @@ pub(super) struct Head<'a> {
     errors: usize,
     open: usize,
     started: String,
+    lang: Lang,
     model: &'a str,
+    /// The model of each speaker that said something; only where they are not all the same.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    models: BTreeMap<Speaker, &'a str>,
     cost: Cost,
     tiers: Ordered<&'static str, TierFigures>,
     busy_s: Busy,
@@ -142,51 +146,6 @@ struct TierFigures {
 }
 
 #[derive(Serialize)]
-struct Provenance<'a> {
-    version: &'a str,
-    output: &'a str,
-    data_set: DataSet<'a>,
-    method: &'a str,
-    prompts: &'a BTreeMap<String, Digest>,
-    model: &'a str,
-    sampling: Sampling,
-    max_rounds: u32,
-    tester: &'static str,
-    final_program: &'static str,
-    language: &'static str,
-    patch: bool,
-    round_tests: RoundTests,
-    comparator: String,
-    tests: Vec<&'static str>,
-    limits: Limits,
-    ignore_exit_status: bool,
-    timeouts_max: u32,
-    stop_on_first_failure: bool,
-    staged: bool,
-    workers: u32,
-    eval_workers: u32,
-    attempts_max: u32,
-    cores: u32,
-    isolation: Option<Isolation>,
-    interpreters: BTreeSet<String>,
-}
-
-#[derive(Serialize)]
-struct DataSet<'a> {
-    name: &'a str,
-    path: &'a str,
-    sha256: Digest,
-    format: &'a str,
-    rows: u32,
-}
-
-#[derive(Serialize)]
-struct RoundTests {
-    comparator: String,
-    limits: Limits,
-}
-
-#[derive(Serialize)]
 pub(super) struct Entry<'a> {
     pub(super) instance_id: &'a str,
     problem_dir: String,
@@ -198,6 +157,8 @@ pub(super) struct Entry<'a> {
     session_history: SessionHistory,
     // From here on: keys that old readers do not know.
     source_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_point: Option<&'a str>,
     name: &'a str,
     position: u32,
     pub(super) outcome: &'static str,
@@ -398,6 +359,7 @@ fn entry<'a>(
         test_results: judged.entries(),
         session_history: history(&spec.name, &problem.events, blobs)?,
         source_id: &spec.source_id,
+        entry_point: spec.entry_point.as_deref(),
         name: &spec.name,
         position: spec.position,
         outcome,
@@ -438,7 +400,7 @@ fn head<'a>(run: &'a RunSummary, setting: &'a Setting, run_dir: &'a str, judging
             output: tokens.usage.output,
             reasoning: tokens.usage.reasoning,
             calls: tokens.calls,
-            calls_unaccounted: tokens.calls_unaccounted(),
+            calls_unaccounted: figures.calls_unaccounted,
         },
         config: Config {
             parallel: spec.parallel,
@@ -448,16 +410,13 @@ fn head<'a>(run: &'a RunSummary, setting: &'a Setting, run_dir: &'a str, judging
         timestamp: moment::iso(timestamp),
         schema_version: SCHEMA_VERSION,
         run_id: spec.run.to_string(),
-        status: match &run.status {
-            RunStatus::Running => "running".to_owned(),
-            RunStatus::Complete => "complete".to_owned(),
-            RunStatus::Incomplete { reason } => format!("incomplete ({reason})"),
-            RunStatus::Cancelled { reason } => format!("cancelled ({reason})"),
-        },
+        status: status(&run.status),
         errors: figures.errors,
         open: figures.open,
         started: moment::iso(spec.started),
+        lang: spec.lang,
         model: &spec.session.model,
+        models: models(run),
         cost: Cost {
             usd_per_million_tokens: setting.price.per_million,
             estimate_usd: tokens.total().map(|total| setting.price.estimate(total)).into(),
@@ -474,8 +433,33 @@ fn head<'a>(run: &'a RunSummary, setting: &'a Setting, run_dir: &'a str, judging
             generation: run.times.generation_busy_ms as f64 / 1_000.0,
             evaluation: run.times.evaluation_busy_ms as f64 / 1_000.0,
         },
-        provenance: provenance(run, spec, run_dir, judging),
+        provenance: Provenance::of(run, run_dir, judging.isolation, judging.interpreters),
     }
+}
+
+fn status(status: &RunStatus) -> String {
+    match status {
+        RunStatus::Running => "running".to_owned(),
+        RunStatus::Complete => "complete".to_owned(),
+        RunStatus::Incomplete { reason } => format!("incomplete ({reason})"),
+        RunStatus::Cancelled { reason } => format!("cancelled ({reason})"),
+    }
+}
+
+fn models(run: &RunSummary) -> BTreeMap<Speaker, &str> {
+    let session = &run.spec.session;
+    if session.model_for.is_empty() {
+        return BTreeMap::new();
+    }
+    let events = run.problems.iter().flat_map(|problem| &problem.events);
+    events
+        .filter_map(|event| match event {
+            SessionEvent::Said { speaker, .. } => Some((*speaker, session.model_of(*speaker))),
+            SessionEvent::TestRequest { .. } | SessionEvent::RoundEnd { .. } | SessionEvent::Finished(_) => {
+                None
+            }
+        })
+        .collect()
 }
 
 fn per_problem(run: &RunSummary) -> Vec<ProblemTokens<'_>> {
@@ -490,52 +474,6 @@ fn per_problem(run: &RunSummary) -> Vec<ProblemTokens<'_>> {
             }
         })
         .collect()
-}
-
-fn provenance<'a>(
-    run: &'a RunSummary,
-    spec: &'a RunSpec,
-    run_dir: &'a str,
-    judging: Judging,
-) -> Provenance<'a> {
-    let (session, evaluation, data_set) = (&spec.session, &spec.evaluation, &spec.data_set);
-    Provenance {
-        version: &spec.version,
-        output: run_dir,
-        data_set: DataSet {
-            name: &data_set.name,
-            path: &data_set.path,
-            sha256: data_set.sha256,
-            format: &data_set.format,
-            rows: data_set.rows,
-        },
-        method: session.method.word(),
-        prompts: &spec.prompts,
-        model: &session.model,
-        sampling: session.sampling,
-        max_rounds: session.max_rounds,
-        tester: session.tester.word(),
-        final_program: session.final_choice.word(),
-        language: session.language.word(),
-        patch: session.patch,
-        round_tests: RoundTests {
-            comparator: session.comparator.to_string(),
-            limits: session.limits,
-        },
-        comparator: evaluation.comparator.to_string(),
-        tests: evaluation.tiers.iter().map(|tier| tier.word()).collect(),
-        limits: evaluation.limits,
-        ignore_exit_status: evaluation.ignore_exit_status,
-        timeouts_max: evaluation.timeouts_max,
-        stop_on_first_failure: evaluation.stop_on_first_failure,
-        staged: spec.staged,
-        workers: spec.workers,
-        eval_workers: spec.eval_workers,
-        attempts_max: spec.attempts_max,
-        cores: run.cores,
-        isolation: judging.isolation,
-        interpreters: judging.interpreters,
-    }
 }
 
 /// The first characters of some bytes. No more bytes are looked at than so many characters can have.

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use roundhouse_proto::{Language, Payload, Speaker};
+use roundhouse_core::run::{Lang, ModelAt};
+use roundhouse_core::summary::{ProblemOutcome, RunStatus};
+use roundhouse_proto::{Failure, FailureClass, Language, Payload, SessionEvent, Speaker, Usage};
 use serde_json::{Value, json};
 
 use super::checkpoint::checkpoint;
@@ -150,6 +152,71 @@ fn files_of_a_mixed_run_are_the_golden_ones() {
 }
 
 #[test]
+fn readable_report_in_english_is_the_golden_one_and_follows_the_summary_alone() {
+    let mut fixture = Fixture::mixed();
+    Arc::make_mut(&mut fixture.run.spec).lang = Lang::En;
+    fixture.run.problems[3].outcome = ProblemOutcome::Error(Failure {
+        class: FailureClass::Model,
+        message: "model unreachable: Pass@1\nTotal time".to_owned(),
+    });
+    let summary = summary_json(&fixture);
+    let report = readable(&summary);
+    assert_golden("REPORT_en.txt", &report);
+    let is_chinese =
+        |c: char| ('\u{2e80}'..='\u{9fff}').contains(&c) || ('\u{ff00}'..='\u{ffef}').contains(&c);
+    assert!(!report.contains(is_chinese), "{report}");
+    let searched = report
+        .lines()
+        .filter(|line| line.contains("Pass@1") || line.contains("Total time"));
+    assert_eq!(
+        searched.collect::<Vec<_>>(),
+        ["  - Pass@1: 16.67% (1/6)", "  - Total time: 12.34 s"]
+    );
+
+    let mut value: Value = serde_json::from_slice(&summary).unwrap();
+    value["summary"]["lang"] = json!("xx");
+    assert!(matches!(super::report(&value), Err(ReportError::Shape(_))));
+    // A program that knew no other language wrote no word for it.
+    value["summary"].as_object_mut().unwrap().remove("lang");
+    let report = super::report(&value).unwrap();
+    assert!(report.contains("\n  - 总耗时: 12.34 秒\n"), "{report}");
+}
+
+#[test]
+fn status_says_how_the_run_stands_and_why() {
+    let mut fixture = Fixture::mixed();
+    let reason = |text: &str| text.to_owned();
+    for (status, wanted) in [
+        (RunStatus::Running, "running"),
+        (RunStatus::Complete, "complete"),
+        (
+            RunStatus::Incomplete {
+                reason: reason("2 errors"),
+            },
+            "incomplete (2 errors)",
+        ),
+        (
+            RunStatus::Incomplete {
+                reason: reason("paused: no key works"),
+            },
+            "incomplete (paused: no key works)",
+        ),
+        (
+            RunStatus::Cancelled {
+                reason: reason("as asked"),
+            },
+            "cancelled (as asked)",
+        ),
+    ] {
+        fixture.run.status = status;
+        let summary = summary_json(&fixture);
+        let value: Value = serde_json::from_slice(&summary).unwrap();
+        assert_eq!(value["summary"]["status"], json!(wanted));
+        assert!(readable(&summary).contains(&format!("\n  - 未完成: 1 ({wanted})\n")));
+    }
+}
+
+#[test]
 fn readable_report_has_two_searched_lines_whatever_others_wrote() {
     let mut fixture = Fixture::mixed();
     let spec = Arc::make_mut(&mut fixture.run.spec);
@@ -157,7 +224,7 @@ fn readable_report_has_two_searched_lines_whatever_others_wrote() {
     spec.problems[0].name = "Pass@1".to_owned();
     spec.problems[4].name = "总耗时".to_owned();
     spec.problems[5].name = "x\n  - Pass@1".to_owned();
-    fixture.run.status = roundhouse_core::summary::RunStatus::Incomplete {
+    fixture.run.status = RunStatus::Incomplete {
         reason: "paused: Pass@1 总耗时".to_owned(),
     };
     let text = readable(&summary_json(&fixture));
@@ -167,37 +234,161 @@ fn readable_report_has_two_searched_lines_whatever_others_wrote() {
     );
 }
 
+/// What is said of tokens: the total, calls unaccounted, and the lines of REPORT.txt between times and details.
+fn of_tokens(fixture: &Fixture) -> (Value, Value, String) {
+    let summary = summary_json(fixture);
+    let value: Value = serde_json::from_slice(&summary).unwrap();
+    let usage = &value["summary"]["token_usage"];
+    assert_eq!(
+        usage["total"].is_number(),
+        usage["average_per_problem"].is_number(),
+        "{usage}"
+    );
+    let report = readable(&summary);
+    let lines = report
+        .lines()
+        .skip_while(|line| !line.contains("评估耗时"))
+        .skip(1);
+    let lines: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    (
+        usage["total"].clone(),
+        usage["calls_unaccounted"].clone(),
+        lines.join("\n"),
+    )
+}
+
 #[test]
-fn tokens_that_no_server_counted_are_not_known() {
+fn tokens_of_an_offline_model_are_not_known_and_no_call_of_it_is_unaccounted() {
+    let mut fixture = Fixture::sample();
+    let spec = Arc::make_mut(&mut fixture.run.spec);
+    spec.model_at = ModelAt::Offline;
+    for problem in &mut fixture.run.problems {
+        problem.events = vec![said(Speaker::Coder, "reply", None)];
+    }
+    assert_eq!(
+        of_tokens(&fixture),
+        (
+            json!("N/A"),
+            json!(0),
+            "  - 总 Token: N/A (未能统计到 token 使用量)".to_owned()
+        )
+    );
+    let value: Value = serde_json::from_slice(&summary_json(&fixture)).unwrap();
+    assert_eq!(value["results"][0]["tokens_used"], json!(0));
+}
+
+#[test]
+fn every_call_of_an_endpoint_that_counts_no_tokens_is_unaccounted() {
     let mut fixture = Fixture::sample();
     for problem in &mut fixture.run.problems {
         problem.events = vec![said(Speaker::Coder, "reply", None)];
     }
-    let summary = summary_json(&fixture);
-    let value: Value = serde_json::from_slice(&summary).unwrap();
-    let usage = &value["summary"]["token_usage"];
     assert_eq!(
+        of_tokens(&fixture),
         (
-            &usage["total"],
-            &usage["average_per_problem"],
-            &usage["calls_unaccounted"]
-        ),
-        (&json!("N/A"), &json!("N/A"), &json!(0))
+            json!("N/A"),
+            json!(100),
+            "  - 总 Token: N/A (未能统计到 token 使用量)\n  \
+             - 未计入的调用: 100 (可能已计费, 未报告 token 数)"
+                .to_owned()
+        )
     );
-    assert_eq!(value["results"][0]["tokens_used"], json!(0));
-    let text = readable(&summary);
-    assert!(text.contains("评估耗时: 145.32 秒\n  - 总 Token: N/A (未能统计到 token 使用量)\n\n详细结果:"));
-    assert!(!text.contains("平均每题"));
 }
 
 #[test]
-fn calls_without_a_count_beside_counted_ones_are_unaccounted() {
-    let value: Value = serde_json::from_slice(&summary_json(&Fixture::mixed())).unwrap();
-    let usage = &value["summary"]["token_usage"];
+fn calls_without_a_count_tries_that_broke_and_calls_without_an_answer_are_unaccounted() {
+    let mut fixture = Fixture::mixed();
+    let tokens = "  - 总 Token: 2,100\n  - 平均每题 Token: 350\n";
+    let rest =
+        "(可能已计费, 未报告 token 数)\n  - 基础设施错误: 1\n  - 未完成: 1 (incomplete (1 error, 1 open))";
+    let wanted = |n: u32| {
+        (
+            json!(2100),
+            json!(n),
+            format!("{tokens}  - 未计入的调用: {n} {rest}"),
+        )
+    };
+    assert_eq!(of_tokens(&fixture), wanted(1));
+
+    let mut broke = said(Speaker::Analyst, "plan", Some(Usage::default()));
+    if let SessionEvent::Said { unaccounted, .. } = &mut broke {
+        *unaccounted = 2;
+    }
+    fixture.run.problems[1].events.push(broke);
+    fixture.run.problems[3].calls_unaccounted = 4;
+    assert_eq!(of_tokens(&fixture), wanted(7));
+}
+
+#[test]
+fn provenance_names_endpoint_models_remarks_and_whether_a_model_was_measured() {
+    let mut fixture = Fixture::mixed();
+    let value: Value = serde_json::from_slice(&summary_json(&fixture)).unwrap();
+    let provenance = &value["summary"]["provenance"];
     assert_eq!(
-        (&usage["total"], &usage["calls"], &usage["calls_unaccounted"]),
-        (&json!(2100), &json!(3), &json!(1))
+        [
+            &provenance["endpoint"],
+            &provenance["offline"],
+            &provenance["measured"],
+            &provenance["remarks"]
+        ],
+        [&json!("deepseek"), &json!(false), &json!(true), &json!([])]
     );
+    let absent = ["model_for", "remarks_left_out"];
+    assert!(absent.iter().all(|key| provenance.get(key).is_none()));
+    assert!(value["summary"].get("models").is_none());
+    assert!(value["results"][0].get("entry_point").is_none());
+
+    let spec = Arc::make_mut(&mut fixture.run.spec);
+    spec.model_at = ModelAt::Offline;
+    spec.problems[0].entry_point = Some("solve".to_owned());
+    spec.session.model_for = [
+        (Speaker::Coder, "large".to_owned()),
+        (Speaker::Tester, "never asked".to_owned()),
+    ]
+    .into();
+    fixture.run.endpoint = None;
+    remark(&mut fixture.run.problems[0].events[0], &["b", "a"]);
+    remark(&mut fixture.run.problems[0].events[1], &["a", "c", "b"]);
+    let value: Value = serde_json::from_slice(&summary_json(&fixture)).unwrap();
+    let provenance = &value["summary"]["provenance"];
+    assert_eq!(
+        [
+            &provenance["endpoint"],
+            &provenance["offline"],
+            &provenance["measured"],
+            &provenance["remarks"]
+        ],
+        [&Value::Null, &json!(true), &json!(false), &json!(["b", "a", "c"])]
+    );
+    assert_eq!(
+        provenance["model_for"],
+        json!({"coder": "large", "tester": "never asked"})
+    );
+    assert_eq!(
+        value["summary"]["models"],
+        json!({"analyst": "deepseek-chat", "coder": "large"})
+    );
+    assert_eq!(value["results"][0]["entry_point"], json!("solve"));
+}
+
+#[test]
+fn remarks_beyond_the_most_are_counted() {
+    let mut fixture = Fixture::mixed();
+    let texts: Vec<String> = (0..107).map(|n| format!("remark {n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    remark(&mut fixture.run.problems[0].events[0], &texts);
+    remark(&mut fixture.run.problems[0].events[1], &texts);
+    let value: Value = serde_json::from_slice(&summary_json(&fixture)).unwrap();
+    let provenance = &value["summary"]["provenance"];
+    assert_eq!(provenance["remarks"], json!(texts[..100]));
+    assert_eq!(provenance["remarks_left_out"], json!(7));
+}
+
+fn remark(event: &mut SessionEvent, texts: &[&str]) {
+    let SessionEvent::Said { remarks, .. } = event else {
+        panic!("only what was said has remarks")
+    };
+    *remarks = texts.iter().map(|text| (*text).to_owned()).collect();
 }
 
 #[test]
@@ -253,7 +444,7 @@ fn missing_blob_is_named_with_its_problem() {
 fn session(fixture: &Fixture, place: usize) -> Vec<(String, String)> {
     let name = &fixture.run.spec.problems[place].name;
     let problem = &fixture.run.problems[place];
-    let files = session_files(Language::Python3, name, problem, &fixture.reader()).unwrap();
+    let files = session_files(&fixture.run.spec.session, name, problem, &fixture.reader()).unwrap();
     files
         .into_iter()
         .map(|(name, bytes)| (name, text(&bytes)))
@@ -297,6 +488,30 @@ fn session_leaves_its_history_its_transcript_and_the_judged_program() {
         files,
         wanted.map(|(name, text)| (name.to_owned(), text.to_owned()))
     );
+}
+
+#[test]
+fn transcript_names_the_model_where_speakers_have_their_own_and_tries_that_broke() {
+    let mut fixture = Fixture::mixed();
+    let mut broke = said(Speaker::Coder, "reply", None);
+    remark(&mut broke, &["tried again"]);
+    if let SessionEvent::Said { unaccounted, .. } = &mut broke {
+        *unaccounted = 2;
+    }
+    fixture.run.problems[0].events = vec![said(Speaker::Analyst, "plan", None), broke];
+    let models = [(Speaker::Coder, "large".to_owned())].into();
+    Arc::make_mut(&mut fixture.run.spec).session.model_for = models;
+    let transcript = session(&fixture, 0).swap_remove(1).1;
+    let wanted = concat!(
+        r#"{"speaker":"analyst","round":0,"ask":0,"model":"deepseek-chat","prompt":"prompt","reply":"plan","#,
+        r#""reasoning":null,"finish":"stop","usage":null,"duration_ms":1500}"#,
+        "\n",
+        r#"{"speaker":"coder","round":0,"ask":0,"model":"large","prompt":"prompt","reply":"reply","#,
+        r#""reasoning":null,"finish":"stop","usage":null,"duration_ms":1500,"remarks":["tried again"],"#,
+        r#""unaccounted":2}"#,
+        "\n",
+    );
+    assert_eq!(transcript, wanted);
 }
 
 #[test]

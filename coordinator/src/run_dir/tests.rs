@@ -36,7 +36,7 @@ fn write_all(dir: &RunDir, fixture: &Fixture, working_dir: &Path) {
             dir.write_round(Language::Python3, problem, &summary.events, round, &blobs)
                 .unwrap();
         }
-        dir.write_session(Language::Python3, problem, summary, &blobs)
+        dir.write_session(&run.spec.session, problem, summary, &blobs)
             .unwrap();
     }
     dir.write_reports(run, Price::default(), &blobs, Some(working_dir))
@@ -229,7 +229,7 @@ fn hostile_name_or_link_leads_nowhere() {
     let problem = &fixture.run.spec.problems[1];
     let summary = &fixture.run.problems[1];
     let blobs = fixture.reader();
-    let err = dir.write_session(Language::Python3, problem, summary, &blobs);
+    let err = dir.write_session(&fixture.run.spec.session, problem, summary, &blobs);
     assert!(matches!(err, Err(RunDirError::Open { .. })), "{err:?}");
     dir.write_reports(&fixture.run, Price::default(), &blobs, None)
         .unwrap();
