@@ -15,12 +15,14 @@ pub(crate) fn choose<'a>(model: &str, offered: &'a BTreeSet<String>) -> Option<&
     if let (Some(only), 1) = (names.next(), offered.len()) {
         return Some(only);
     }
-    let model = model.to_ascii_lowercase();
+    let begins_with = |beginning: &str| {
+        let head = model.as_bytes().get(..beginning.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(beginning.as_bytes()))
+    };
     let is_of = |name: &&str| {
         let families = FAMILIES.iter().filter(|(family, _)| family == name);
         let mut beginnings = families.flat_map(|(_, beginnings)| beginnings.iter());
-        model.starts_with(&name.to_ascii_lowercase())
-            || beginnings.any(|beginning| model.starts_with(beginning))
+        begins_with(name) || beginnings.any(|beginning| begins_with(beginning))
     };
     let named = offered.iter().map(String::as_str).filter(is_of);
     named.max_by_key(|name| name.len())

@@ -41,15 +41,6 @@ pub(crate) enum Mode {
     Drained,
 }
 
-/// No key of the run's endpoint works, and nothing of the run is in flight.
-#[derive(Debug)]
-pub(crate) struct Pause {
-    /// Why, for people.
-    pub(crate) reason: String,
-    /// People were told, since its reports are written.
-    pub(crate) is_told: bool,
-}
-
 /// One run.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -63,7 +54,8 @@ pub(crate) struct Run {
     /// People were told that its first job was handed out by this coordinator.
     pub(crate) start_told: bool,
     pub(crate) stall: Stall,
-    pub(crate) pause: Option<Pause>,
+    /// Why it is paused, for people: no key of its endpoint works, and nothing of it is in flight.
+    pub(crate) paused: Option<String>,
     /// The run directory has reports on what the run came to: it is over or paused, and they were written since.
     pub(crate) reports_written: bool,
     calls: Calls,
@@ -97,7 +89,7 @@ impl Run {
             generation_over_told: false,
             start_told: false,
             stall: Stall::default(),
-            pause: None,
+            paused: None,
             reports_written: false,
             calls: Calls::default(),
             generation_open: problems.len(),
@@ -168,20 +160,19 @@ impl Run {
     }
 
     fn end(&mut self, now: Now) {
-        (self.pause, self.reports_written) = (None, false);
+        (self.paused, self.reports_written) = (None, false);
         self.clock.stop(now.monotonic_ms);
     }
 
     /// No key works and nothing is in flight.
     pub(crate) fn pause(&mut self, reason: String, now: Now) {
-        let is_told = false;
-        (self.pause, self.reports_written) = (Some(Pause { reason, is_told }), false);
+        (self.paused, self.reports_written) = (Some(reason), false);
         self.clock.stop(now.monotonic_ms);
     }
 
     /// A run that was paused goes on; any other is left alone.
     pub(crate) fn resume(&mut self, now: Now) {
-        if self.pause.take().is_some() {
+        if self.paused.take().is_some() {
             self.reports_written = false;
             self.clock.start(now.monotonic_ms);
         }
@@ -316,7 +307,7 @@ impl Run {
         if is_changed {
             self.count_open();
             self.record.finished = None;
-            (self.pause, self.reports_written) = (None, false);
+            (self.paused, self.reports_written) = (None, false);
             self.stall = Stall::default();
             self.clock.start(now.monotonic_ms);
         }

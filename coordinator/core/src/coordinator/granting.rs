@@ -66,13 +66,14 @@ impl Coordinator {
         let mut grants = Grants::new();
         for role in [Role::Eval, Role::Gen] {
             let mut full = BTreeSet::new();
-            let mut lane = None;
-            while let Some(next) = self.queue.lane_after(role, lane) {
-                lane = Some(next);
-                match self.hand_out(now, role, next, &mut full, &mut grants, outbox) {
-                    Room::Left => {}
-                    Room::None => break,
-                }
+            // Mostly every slot is busy: then no lane is looked at.
+            let has_room = |lane: &Lane| self.fleet.find(role, lane.0, Needs::Nothing).is_some();
+            let mut next = self.queue.lane_after(role, None).filter(has_room);
+            while let Some(lane) = next {
+                next = match self.hand_out(now, role, lane, &mut full, &mut grants, outbox) {
+                    Room::Left => self.queue.lane_after(role, Some(lane)),
+                    Room::None => None,
+                };
             }
         }
         for (link, grants) in grants {

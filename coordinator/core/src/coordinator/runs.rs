@@ -92,11 +92,9 @@ impl Coordinator {
         if run.is_over() {
             run.reports_written = true;
             outbox.tell(id, Progress::Done(Box::new(run.summary())));
-        } else if let Some(pause) = &mut run.pause {
+        } else if run.paused.is_some() {
             run.reports_written = true;
-            if !std::mem::replace(&mut pause.is_told, true) {
-                outbox.tell(id, Progress::Paused(Box::new(run.summary())));
-            }
+            outbox.tell(id, Progress::Paused(Box::new(run.summary())));
         }
     }
 }

@@ -83,7 +83,7 @@ impl Coordinator {
                 outbox.tell(id, Progress::Stuck(told));
             }
             let has_lasted = run.stall.has_lasted(now.monotonic_ms, waiting_ms);
-            if run.pause.is_some() {
+            if run.paused.is_some() {
                 // A worker that was refused and leaves brings no key.
                 if !reasons.iter().any(is_about_sessions) {
                     run.resume(now);

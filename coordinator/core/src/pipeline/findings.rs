@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use roundhouse_proto::SessionEvent;
 
+use super::Run;
 use super::problem::ProblemState;
-use super::{Pause, Run};
 use crate::clock::Now;
 use crate::job::Job;
 use crate::outbox::Files;
@@ -142,8 +142,8 @@ impl Run {
                 None => RunState::Complete,
                 Some(reason) => RunState::Incomplete { reason },
             }
-        } else if let Some(pause) = &self.pause {
-            let reason = pause.reason.clone();
+        } else if let Some(reason) = &self.paused {
+            let reason = reason.clone();
             RunState::Paused { reason }
         } else {
             RunState::Active
@@ -220,8 +220,8 @@ impl Run {
                 Some(reason) => RunStatus::Incomplete { reason },
             };
         }
-        match &self.pause {
-            Some(Pause { reason, .. }) => RunStatus::Incomplete {
+        match &self.paused {
+            Some(reason) => RunStatus::Incomplete {
                 reason: format!("paused: {reason}"),
             },
             None => RunStatus::Running,

@@ -111,6 +111,20 @@ fn reports_that_were_pending_when_a_run_was_opened_again_are_written_as_it_stand
 }
 
 #[test]
+fn cancelled_run_whose_sessions_had_ended_is_only_written_again() {
+    let spec = spec(1, |_| {});
+    let mut bench = Bench::serving(&spec, 1, 1);
+    bench.finish(1, lease(1), 1);
+    let reason = "too dear".to_owned();
+    bench.on(Event::CancelRequested { run: run(), reason });
+    for pending in [PendingFile::Statements { run: run() }, pending_session(1)] {
+        bench.on(Event::FileWritten(pending));
+    }
+    let (_, outbox) = start(Disk::of(&bench.batches).stored(), &[&spec]);
+    assert_outbox(&outbox, &[Write::Epoch(2)], &[report_files(&bench)]);
+}
+
+#[test]
 fn run_whose_specification_is_missing_is_left_alone() {
     let spec = spec(1, |_| {});
     let bench = Bench::serving(&spec, 1, 0);
