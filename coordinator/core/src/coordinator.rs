@@ -2,18 +2,20 @@
 //!
 //! Here are the state, its start, and the one way in for events; what each event does stands with its noun.
 
+mod cancelling;
 mod granting;
 mod leases;
 mod runs;
 mod sessions;
 mod settling;
+mod stalls;
 mod views;
 mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundhouse_proto::{JobId, LeaseId, Role, RunId, WorkerId};
+use roundhouse_proto::{JobId, JobKind, LeaseId, RunId};
 
 use crate::clock::Now;
 use crate::event::Event;
@@ -21,7 +23,7 @@ use crate::fleet::Fleet;
 use crate::outbox::{Command, Outbox};
 use crate::pipeline::Run;
 use crate::queue::Queue;
-use crate::record::{Stored, Write};
+use crate::record::{PendingFile, Stored, StoredState, Write};
 use crate::run::RunSpec;
 use crate::summary::RunSummary;
 
@@ -59,10 +61,8 @@ pub struct Coordinator {
     queue: Queue,
     fleet: Fleet,
     leases: BTreeMap<LeaseId, JobId>,
-    /// Workers whose link was lost, and since when; their jobs wait for them for a while.
-    lost: BTreeMap<WorkerId, u64>,
-    /// Since when jobs of a role wait without any worker of it; `None` in it once people were told.
-    starved: BTreeMap<Role, Option<u64>>,
+    /// Files that were asked for and are not written yet, with how often: each asking is answered.
+    asked: BTreeMap<PendingFile, u32>,
     /// When time last passed.
     ticked_ms: u64,
     /// The last tick came late.
@@ -71,7 +71,9 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// Takes up what a store holds. `specs` has the specification of every stored run; a run without one is left
-    /// alone. The outbox starts the new epoch and writes again the files that were pending.
+    /// alone. The outbox starts the new epoch, writes again the files that were pending, and counts the calls that
+    /// were in flight when the last coordinator ended: their sessions are stored as waiting again, so that the next
+    /// start counts none of them once more.
     pub fn start(
         timing: Timing,
         stored: Stored,
@@ -91,7 +93,11 @@ impl Coordinator {
         for (order, (spec, record)) in (0..).zip(known) {
             runs.insert(record.run, Run::new(Arc::clone(spec), record, order, now));
         }
+        let mut held = Vec::new();
         for record in stored.jobs {
+            if matches!(record.state, StoredState::Leased { .. }) && record.job.kind == JobKind::Generate {
+                held.push(record.job);
+            }
             if let Some(run) = runs.get_mut(&record.job.run) {
                 run.restore_job(record);
             }
@@ -109,17 +115,27 @@ impl Coordinator {
             queue: Queue::default(),
             fleet: Fleet::default(),
             leases: BTreeMap::new(),
-            lost: BTreeMap::new(),
-            starved: BTreeMap::new(),
+            asked: BTreeMap::new(),
             ticked_ms: now.monotonic_ms,
             is_late: false,
         };
+        for session in held {
+            if let Some(run) = coordinator.runs.get_mut(&session.run)
+                && run.count_call_in_flight(&session)
+                && let Some(job) = run.job(&session)
+            {
+                outbox.write(Write::Job(job.record()));
+            }
+        }
         for pending in stored.pending {
             let Some(run) = coordinator.runs.get(&pending.run()) else {
                 continue;
             };
             match run.files(pending) {
-                Some(files) => outbox.commands.push(Command::WriteFiles(Box::new(files))),
+                Some(files) => {
+                    coordinator.asked.insert(pending, 1);
+                    outbox.commands.push(Command::WriteFiles(Box::new(files)));
+                }
                 None => outbox.write(Write::Written(pending)),
             }
         }
@@ -127,7 +143,9 @@ impl Coordinator {
         for run in ids {
             if let Some(run) = coordinator.runs.get_mut(&run) {
                 run.count_open();
-                run.generation_over_told = run.record.finished.is_some();
+                run.generation_over_told = run.is_over();
+                let reports = PendingFile::Reports { run: run.spec.run };
+                run.reports_written = run.is_over() && !coordinator.asked.contains_key(&reports);
             }
             coordinator.sort_jobs(run);
             coordinator.after_settling(run, now, outbox);

@@ -30,12 +30,12 @@ pub enum Event {
         spec_blob: Digest,
     },
     /// The problems of a run that failures of ours left without a verdict are to be tried again. A run that was
-    /// asked to stop goes on.
+    /// asked to stop goes on, and one that was cancelled is opened again.
     RetryRequested {
         /// Which.
         run: RunId,
     },
-    /// A run is to end now: what is settled stays, the rest is not done.
+    /// A run is to end now: what is settled stays, the rest is not done. A run that is over stays as it is.
     CancelRequested {
         /// Which.
         run: RunId,

@@ -1,7 +1,8 @@
 //! One job in memory: how it stands, and what may happen to it.
 
-use roundhouse_proto::{JobId, LeaseId, WorkerId};
+use roundhouse_proto::{JobId, JobKind, LeaseId, WorkerId};
 
+use crate::clock::Now;
 use crate::event::LinkId;
 use crate::record::{JobOutcome, JobRecord, StoredState, Subject};
 
@@ -10,13 +11,13 @@ use crate::record::{JobOutcome, JobRecord, StoredState, Subject};
 /// ```text
 /// Held ◄─► Ready ──► Leased ──► Settled
 ///  ▲ ▲                 │           │
-///  │ └─────────────────┘           │ worker lost, given back, or failed for our reasons
+///  │ └─────────────────┘           │ worker lost, given back, cancelled, or failed for our reasons
 ///  └───────────────────────────────┘ tried again
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum JobState {
     /// It waits for something else, such as the end of every session; tests of a round wait for ever once their
-    /// session is settled, unless that is tried again.
+    /// session is settled, and all jobs once their run is cancelled, unless that is tried again.
     Held,
     /// It waits for a worker.
     Ready,
@@ -126,6 +127,15 @@ impl Job {
             self.failed_attempts = 0;
         }
         is_error
+    }
+
+    /// The end of a lease that settled nothing; `at_ms` is on the run's clock.
+    pub(crate) fn wait_again(&mut self, now: Now, at_ms: u64) {
+        if self.id.kind == JobKind::Generate {
+            self.add_busy(now.monotonic_ms);
+        }
+        self.at_ms = at_ms;
+        self.state = JobState::Held;
     }
 
     /// Adds the time since the grant to what slots were busy with.

@@ -6,6 +6,7 @@
 
 pub mod clock;
 mod coordinator;
+mod endpoint;
 mod event;
 mod fleet;
 mod job;

@@ -3,19 +3,28 @@
 //! What it has come to so far is in [`findings`]. Changed only by [`crate::Coordinator`]; it stores and sends nothing
 //! itself.
 
+mod calls;
 mod findings;
 mod problem;
+mod run_clock;
+mod stall;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundhouse_proto::{EvaluateWork, GenerateWork, GenerationOutcome, JobId, JobKind, SessionEvent, Work};
+use roundhouse_proto::{
+    EvaluateWork, GenerateWork, GenerationOutcome, JobId, JobKind, Role, SessionEvent, Work,
+};
 
+use self::calls::Calls;
 use self::problem::ProblemState;
+use self::run_clock::RunClock;
+use self::stall::Stall;
 use crate::clock::Now;
+use crate::fleet::Capacity;
 use crate::job::{Job, JobState};
 use crate::record::{JobOutcome, JobRecord, RunRecord, SessionRecord, Subject};
-use crate::run::{ProblemSpec, RunSpec};
+use crate::run::{ModelAt, ProblemSpec, RunSpec};
 
 /// Characters of an output that the report of a round's tests keeps.
 const ROUND_OUTPUT_CHARS: u32 = 1_000;
@@ -42,14 +51,19 @@ pub(crate) struct Run {
     pub(crate) mode: Mode,
     /// People were told that every session has ended.
     pub(crate) generation_over_told: bool,
+    /// People were told that its first job was handed out by this coordinator.
+    pub(crate) start_told: bool,
+    pub(crate) stall: Stall,
+    /// Why it is paused, for people: no key of its endpoint works, and nothing of it is in flight.
+    pub(crate) paused: Option<String>,
+    /// The run directory has reports on what the run came to: it is over or paused, and they were written since.
+    pub(crate) reports_written: bool,
+    calls: Calls,
     problems: Vec<ProblemState>,
     index_of: BTreeMap<u32, usize>,
     generation_open: usize,
     problems_open: usize,
-    /// The run's clock stood at this when the coordinator took it up, or when it was opened again.
-    clock_base_ms: u64,
-    /// When that was, on the monotonic clock.
-    opened_ms: u64,
+    clock: RunClock,
 }
 
 impl Run {
@@ -65,26 +79,34 @@ impl Run {
             .enumerate()
             .map(|(i, p)| (p.position, i))
             .collect();
-        let clock_base_ms = record.first_grant_ms.unwrap_or(0);
-        let opened_ms = now.monotonic_ms;
-        Self {
+        let mut clock = RunClock::started(now.monotonic_ms);
+        clock.came_to(record.first_grant_ms.unwrap_or(0));
+        let mut run = Self {
             spec,
             record,
             order,
             mode: Mode::Running,
             generation_over_told: false,
+            start_told: false,
+            stall: Stall::default(),
+            paused: None,
+            reports_written: false,
+            calls: Calls::default(),
             generation_open: problems.len(),
             problems_open: problems.len(),
             problems,
             index_of,
-            clock_base_ms,
-            opened_ms,
+            clock,
+        };
+        if run.is_over() {
+            run.clock.stop(now.monotonic_ms);
         }
+        run
     }
 
     /// Puts a stored job in its place; the run's clock goes on from the latest one.
     pub(crate) fn restore_job(&mut self, record: JobRecord) {
-        self.clock_base_ms = self.clock_base_ms.max(record.at_ms);
+        self.clock.came_to(record.at_ms);
         let Some(problem) = self.problem_mut(record.job.problem) else {
             return;
         };
@@ -99,16 +121,91 @@ impl Run {
     }
 
     pub(crate) fn restore_session(&mut self, record: SessionRecord) {
-        self.clock_base_ms = self.clock_base_ms.max(record.at_ms);
-        if let Some(problem) = self.problem_mut(record.job.problem) {
-            problem.events.push(record.event);
+        self.clock.came_to(record.at_ms);
+        self.add_event(record.job.problem, record.event);
+    }
+
+    /// Adds an event to those of a problem's session; the remarks on calls that nobody made in this run before.
+    pub(crate) fn add_event(&mut self, position: u32, event: SessionEvent) -> Vec<String> {
+        let Some(index) = self.index(position) else {
+            return Vec::new();
+        };
+        let new_remarks = self.calls.add(&event);
+        if let Some(problem) = self.problems.get_mut(index) {
+            problem.events.push(event);
+        }
+        new_remarks
+    }
+
+    /// Time on the run's clock, in milliseconds.
+    pub(crate) fn clock_ms(&self, now: Now) -> u64 {
+        self.clock.at_ms(now.monotonic_ms)
+    }
+
+    /// Whether nothing of it is handed out any more, unless it is tried again.
+    pub(crate) fn is_over(&self) -> bool {
+        self.record.finished.is_some() || self.record.cancelled.is_some()
+    }
+
+    /// Its last job is settled.
+    pub(crate) fn finish(&mut self, now: Now) {
+        self.record.finished = Some(now.wall);
+        self.end(now);
+    }
+
+    /// People ended it.
+    pub(crate) fn cancel(&mut self, reason: &str, now: Now) {
+        self.record.cancelled = Some(reason.to_owned());
+        self.end(now);
+    }
+
+    fn end(&mut self, now: Now) {
+        (self.paused, self.reports_written) = (None, false);
+        self.clock.stop(now.monotonic_ms);
+    }
+
+    /// No key works and nothing is in flight.
+    pub(crate) fn pause(&mut self, reason: String, now: Now) {
+        (self.paused, self.reports_written) = (Some(reason), false);
+        self.clock.stop(now.monotonic_ms);
+    }
+
+    /// A run that was paused goes on; any other is left alone.
+    pub(crate) fn resume(&mut self, now: Now) {
+        if self.paused.take().is_some() {
+            self.reports_written = false;
+            self.clock.start(now.monotonic_ms);
         }
     }
 
-    /// Time on the run's clock, in milliseconds: it runs only while a coordinator is up and the run has an end to
-    /// come.
-    pub(crate) fn clock_ms(&self, now: Now) -> u64 {
-        self.clock_base_ms + now.monotonic_ms.saturating_sub(self.opened_ms)
+    /// Whether its calls are paid: they go to an endpoint.
+    pub(crate) fn pays_for_calls(&self) -> bool {
+        match self.spec.model_at {
+            ModelAt::Offline => false,
+            ModelAt::Endpoint { .. } => true,
+        }
+    }
+
+    /// Counts the call that the holder of a session may have had in flight when its lease ended; `false` if it had
+    /// none that is paid. It waited for one unless it waited for the report of a round's tests, or had ended; also one
+    /// whose report was on its way is counted, since it may have gone on.
+    pub(crate) fn count_call_in_flight(&mut self, session: &JobId) -> bool {
+        let waits_for_call = session.kind == JobKind::Generate
+            && self
+                .problem(session.problem)
+                .is_some_and(|(_, problem)| match problem.events.last() {
+                    None | Some(SessionEvent::Said { .. } | SessionEvent::RoundEnd { .. }) => true,
+                    Some(SessionEvent::TestRequest { round, program, .. }) => {
+                        let tests = problem.tests.get(&(*round, program.digest()));
+                        tests.is_some_and(Job::is_settled)
+                    }
+                    Some(SessionEvent::Finished(_)) => false,
+                });
+        let is_counted = waits_for_call && self.pays_for_calls();
+        if is_counted && let Some(job) = self.job_mut(session) {
+            job.calls_unaccounted = job.calls_unaccounted.saturating_add(1);
+        }
+        is_counted
     }
 
     fn index(&self, position: u32) -> Option<usize> {
@@ -150,10 +247,6 @@ impl Run {
         }
     }
 
-    fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.problems.iter().flat_map(ProblemState::jobs)
-    }
-
     pub(crate) fn generation_is_over(&self) -> bool {
         self.generation_open == 0
     }
@@ -192,9 +285,10 @@ impl Run {
         is_first
     }
 
-    /// Opens again what failures of ours had settled; the jobs that changed. Tests of a round are opened only
-    /// together with their session: nobody else asks for their report.
-    pub(crate) fn reopen_errors(&mut self, now: Now) -> Vec<JobId> {
+    /// Opens again what failures of ours had settled, and the run if people had ended it; the jobs that changed, and
+    /// whether anything did. Tests of a round are opened only together with their session: nobody else asks for their
+    /// report.
+    pub(crate) fn reopen(&mut self, now: Now) -> (Vec<JobId>, bool) {
         let mut reopened = Vec::new();
         for problem in &mut self.problems {
             if let Some(job) = &mut problem.evaluate
@@ -208,13 +302,16 @@ impl Run {
                 reopened.extend(tests.filter_map(|job| job.reopen_error().then_some(job.id)));
             }
         }
-        self.count_open();
-        if !reopened.is_empty() && self.record.finished.take().is_some() {
-            // The clock stood still since the end, as it does while no coordinator is up.
-            self.clock_base_ms = self.jobs().map(|job| job.at_ms).max().unwrap_or(0);
-            self.opened_ms = now.monotonic_ms;
+        let was_cancelled = self.record.cancelled.take().is_some();
+        let is_changed = was_cancelled || !reopened.is_empty();
+        if is_changed {
+            self.count_open();
+            self.record.finished = None;
+            (self.paused, self.reports_written) = (None, false);
+            self.stall = Stall::default();
+            self.clock.start(now.monotonic_ms);
         }
-        reopened
+        (reopened, is_changed)
     }
 
     /// The tests whose report a session waits for: it asked for them last.
@@ -240,9 +337,12 @@ impl Run {
                 .is_some_and(|(_, problem)| is_over(problem))
     }
 
-    /// Whether a job that waits is not to be handed out as things stand: tests that are for nobody, and the
-    /// evaluations of a staged run whose sessions have not all ended.
+    /// Whether a job that waits is not to be handed out as things stand: all of a cancelled run, tests that are for
+    /// nobody, and the evaluations of a staged run whose sessions have not all ended.
     pub(crate) fn holds_back(&self, id: &JobId) -> bool {
+        if self.record.cancelled.is_some() {
+            return true;
+        }
         match id.kind {
             JobKind::Generate => false,
             JobKind::RoundTests { .. } => self.is_for_nobody(id),
@@ -327,6 +427,36 @@ impl Run {
             },
             entry_point: spec.entry_point.clone(),
         }))
+    }
+
+    /// Takes note of a grant: when it was, on the run's clock, which endpoint a session is to ask, and which fleet it
+    /// was made by. `true` if the record changed.
+    pub(crate) fn note_grant(
+        &mut self,
+        role: Role,
+        at_ms: u64,
+        endpoint: Option<String>,
+        by: &Capacity,
+    ) -> bool {
+        let record = &mut self.record;
+        let mut is_changed = false;
+        for (most, now) in [
+            (&mut record.generation_slots, by.generation_slots),
+            (&mut record.evaluation_slots, by.evaluation_slots),
+            (&mut record.cores, by.cores),
+        ] {
+            is_changed |= now > *most;
+            *most = now.max(*most);
+        }
+        if role == Role::Gen && record.first_grant_ms.is_none() {
+            record.first_grant_ms = Some(at_ms);
+            is_changed = true;
+        }
+        if endpoint.is_some() && record.endpoint.is_none() {
+            record.endpoint = endpoint;
+            is_changed = true;
+        }
+        is_changed
     }
 
     /// Settles a job; `false` if it was settled before.

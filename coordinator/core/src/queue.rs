@@ -1,6 +1,7 @@
 //! Jobs that are ready, by role: urgent ones first, then by run, then in data-set order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{JobId, JobKind, Role};
@@ -14,7 +15,7 @@ pub(crate) fn role_of(job: &JobId) -> Role {
 }
 
 /// The jobs of one run with one priority: all of a kind, so if its first may not go, none may.
-type Lane = (Priority, u32);
+pub(crate) type Lane = (Priority, u32);
 
 /// Ready jobs. A job is in at most once.
 #[derive(Debug, Default)]
@@ -55,15 +56,32 @@ impl Queue {
         }
     }
 
-    /// The first job of a role that `may_go` lets through.
-    pub(crate) fn first(&self, role: Role, may_go: impl Fn(&JobId) -> bool) -> Option<JobId> {
-        self.lanes(role).map(|(job, _)| job).find(may_go)
+    /// The lane of a role that comes after this one; its first lane after none. So all can be gone through while jobs
+    /// are taken out.
+    pub(crate) fn lane_after(&self, role: Role, lane: Option<Lane>) -> Option<Lane> {
+        let after = lane.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut lanes = self.side(role).range((after, Bound::Unbounded));
+        lanes.next().map(|(lane, _)| *lane)
     }
 
-    /// The first job of every lane of a role, and how many jobs the lane has.
-    pub(crate) fn lanes(&self, role: Role) -> impl Iterator<Item = (JobId, usize)> {
-        self.side(role)
-            .values()
-            .filter_map(|jobs| Some((*jobs.first()?, jobs.len())))
+    /// The first job of a lane.
+    pub(crate) fn first(&self, role: Role, lane: Lane) -> Option<JobId> {
+        self.side(role).get(&lane)?.first().copied()
+    }
+
+    /// The first job of each lane that a run has.
+    pub(crate) fn firsts_of(&self, role: Role, run_order: u32) -> impl Iterator<Item = JobId> {
+        let lanes = [Priority::URGENT, Priority::NORMAL].map(|priority| (priority, run_order));
+        lanes.into_iter().filter_map(move |lane| self.first(role, lane))
+    }
+
+    /// How many jobs of a run are ready.
+    pub(crate) fn len_of(&self, run_order: u32) -> usize {
+        let lanes = [Priority::URGENT, Priority::NORMAL].map(|priority| (priority, run_order));
+        let sides = [&self.generate, &self.evaluate];
+        let jobs = sides
+            .into_iter()
+            .flat_map(|side| lanes.iter().filter_map(|lane| side.get(lane)));
+        jobs.map(BTreeSet::len).sum()
     }
 }

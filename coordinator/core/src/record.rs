@@ -27,7 +27,7 @@ pub struct RunRecord {
     pub cores: u32,
     /// When its last job was settled.
     pub finished: Option<Stamp>,
-    /// Why people ended it before every problem was settled.
+    /// Why people ended it before every problem was settled; none again once it is tried again.
     #[serde(default)]
     pub cancelled: Option<String>,
     /// The endpoint whose model is asked, once it is chosen.
@@ -96,8 +96,10 @@ pub struct JobRecord {
     pub busy_ms: u64,
     /// On the run's clock, when it was settled or last changed, in milliseconds.
     pub at_ms: u64,
-    /// Calls to a model that may have been paid and whose answers never came: in flight when a worker was lost, or
-    /// broken off.
+    /// Calls to a model that may have been paid and whose answers never came. Those that a worker says broke before its
+    /// session failed; and one for each lease of a session that waited for a call when it ended unasked: its worker
+    /// was lost or restarted, the coordinator was restarted, or the run was cancelled. None for a session that was
+    /// given back, since its worker has no call in flight then, and none for an offline model.
     #[serde(default)]
     pub calls_unaccounted: u32,
     /// How it stands.

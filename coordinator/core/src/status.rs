@@ -118,9 +118,9 @@ pub struct RunView {
     pub usage: Usage,
     /// Calls whose answers count.
     pub calls_n: u32,
-    /// Calls that may have been paid and whose tokens are not known.
+    /// Calls that may have been paid and whose tokens are not known, answered or not; 0 for the offline models.
     pub calls_unaccounted_n: u32,
-    /// Time on the run's clock, in milliseconds.
+    /// Time on the run's clock, in milliseconds; it stands while the run is paused and once it is over.
     pub active_ms: u64,
     /// First generation start to last generation end, in milliseconds; none while sessions are open.
     pub generation_ms: Option<u64>,
@@ -132,7 +132,7 @@ pub struct RunView {
     pub evaluation_slots: u32,
     /// Processor cores of its workers' hosts.
     pub cores: u32,
-    /// Whether its reports are written, as far as it came.
+    /// Whether its reports are written, as far as it came; `false` while it goes on.
     pub reports_written: bool,
 }
 

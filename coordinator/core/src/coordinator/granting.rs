@@ -1,9 +1,10 @@
 //! Granting: which jobs are ready, which of them may go, and to whom they are handed out.
 //!
 //! The last step of [`Coordinator::handle`] after every event. A grant rides in the batch of the event that made it
-//! possible, and is sent once that is durable.
+//! possible, and is sent once that is durable. Older runs go first; a run whose sessions no worker can hold keeps
+//! nobody else waiting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roundhouse_proto::link::{CoordMsg, JobGrant};
@@ -12,13 +13,15 @@ use roundhouse_proto::{JobId, JobKind, LeaseId, Role, RunId, WorkerId};
 
 use super::Coordinator;
 use crate::clock::Now;
+use crate::endpoint;
 use crate::event::LinkId;
+use crate::fleet::Needs;
 use crate::job::JobState;
 use crate::outbox::{Outbox, Progress};
-use crate::pipeline::Mode;
-use crate::queue::role_of;
+use crate::pipeline::{Mode, Run};
+use crate::queue::{Lane, role_of};
 use crate::record::Write;
-use crate::status::Stuck;
+use crate::run::ModelAt;
 
 impl Coordinator {
     /// Sorts the waiting jobs of a whole run.
@@ -60,18 +63,17 @@ impl Coordinator {
 
     /// Hands out ready jobs for as long as there is room.
     pub(super) fn dispatch(&mut self, now: Now, outbox: &mut Outbox) {
-        let mut grants: BTreeMap<LinkId, Vec<JobGrant>> = BTreeMap::new();
+        let mut grants = Grants::new();
         for role in [Role::Eval, Role::Gen] {
-            while let Some(id) = self.queue.first(role, |job| self.may_go(job)) {
-                let Some(worker) = self.fleet.take(role, Priority::of(&id)) else {
-                    break;
+            let mut full = BTreeSet::new();
+            // Mostly every slot is busy: then no lane is looked at.
+            let has_room = |lane: &Lane| self.fleet.find(role, lane.0, Needs::Nothing).is_some();
+            let mut next = self.queue.lane_after(role, None).filter(has_room);
+            while let Some(lane) = next {
+                next = match self.hand_out(now, role, lane, &mut full, &mut grants, outbox) {
+                    Room::Left => self.queue.lane_after(role, Some(lane)),
+                    Room::None => None,
                 };
-                let Some(link) = self.fleet.link_of(worker) else {
-                    break;
-                };
-                if let Some(grant) = self.grant(now, id, (worker, link), outbox) {
-                    grants.entry(link).or_default().push(grant);
-                }
             }
         }
         for (link, grants) in grants {
@@ -83,7 +85,42 @@ impl Coordinator {
         }
     }
 
-    fn may_go(&self, job: &JobId) -> bool {
+    /// Hands out the jobs of one lane for as long as there is room for them. `full` has the endpoints whose workers
+    /// are known to have none.
+    fn hand_out(
+        &mut self,
+        now: Now,
+        role: Role,
+        lane: Lane,
+        full: &mut BTreeSet<String>,
+        grants: &mut Grants,
+        outbox: &mut Outbox,
+    ) -> Room {
+        while let Some(id) = self.queue.first(role, lane).filter(|id| self.may_go(id)) {
+            let Some(needs) = self.needs(&id) else { break };
+            let endpoint = match needs {
+                Needs::Nothing => None,
+                Needs::Endpoint(name) if full.contains(name) => break,
+                Needs::Endpoint(name) => Some(name.to_owned()),
+            };
+            let found = self.fleet.find(role, Priority::of(&id), needs);
+            let Some((worker, link)) = found.and_then(|worker| Some((worker, self.fleet.link_of(worker)?)))
+            else {
+                let Some(endpoint) = endpoint else {
+                    return Room::None;
+                };
+                full.insert(endpoint);
+                break;
+            };
+            self.fleet.take(worker, role);
+            if let Some(grant) = self.grant(now, id, endpoint, (worker, link), outbox) {
+                grants.entry(link).or_default().push(grant);
+            }
+        }
+        Room::Left
+    }
+
+    pub(super) fn may_go(&self, job: &JobId) -> bool {
         let Some(run) = self.runs.get(&job.run) else {
             return false;
         };
@@ -96,25 +133,46 @@ impl Coordinator {
         }
     }
 
+    /// What a job needs of a worker beside room; none while that is not known.
+    fn needs(&self, job: &JobId) -> Option<Needs<'_>> {
+        match job.kind {
+            JobKind::Generate => self.needs_of_sessions(self.runs.get(&job.run)?),
+            JobKind::RoundTests { .. } | JobKind::Evaluate => Some(Needs::Nothing),
+        }
+    }
+
+    /// What a run's sessions need of a worker beside room; none while no endpoint can be chosen. An endpoint that was
+    /// chosen once is kept: answers of two must not be mixed in one run.
+    pub(super) fn needs_of_sessions<'a>(&'a self, run: &'a Run) -> Option<Needs<'a>> {
+        let ModelAt::Endpoint { name } = &run.spec.model_at else {
+            return Some(Needs::Nothing);
+        };
+        let named = run.record.endpoint.as_ref().or(name.as_ref());
+        let open = &self.fleet.capacity().open_endpoints;
+        let chosen = || endpoint::choose(&run.spec.session.model, open);
+        named.map(String::as_str).or_else(chosen).map(Needs::Endpoint)
+    }
+
     fn grant(
         &mut self,
         now: Now,
         id: JobId,
+        endpoint: Option<String>,
         (worker, link): (WorkerId, LinkId),
         outbox: &mut Outbox,
     ) -> Option<JobGrant> {
-        let role = role_of(&id);
-        let (generation, evaluation) = (self.fleet.slots(Role::Gen), self.fleet.slots(Role::Eval));
-        let cores = self.fleet.cores();
         let run = self.runs.get_mut(&id.run)?;
         self.queue.remove(run.order, id);
+        run.resume(now);
+        let capacity = self.fleet.capacity();
+        let at_ms = run.clock_ms(now);
+        let is_record_changed = run.note_grant(role_of(&id), at_ms, endpoint, capacity);
         let work = run.work(&id)?;
         self.lease_seq += 1;
         let lease = LeaseId {
             epoch: self.epoch,
             seq: self.lease_seq,
         };
-        let at_ms = run.clock_ms(now);
         let job = run.job_mut(&id)?;
         job.attempts += 1;
         job.at_ms = at_ms;
@@ -127,25 +185,20 @@ impl Coordinator {
         let attempt = job.attempts;
         outbox.write(Write::Job(job.record()));
         self.leases.insert(lease, id);
-
-        let before = run.record.clone();
-        let record = &mut run.record;
-        record.generation_slots = record.generation_slots.max(generation);
-        record.evaluation_slots = record.evaluation_slots.max(evaluation);
-        record.cores = record.cores.max(cores);
-        if role == Role::Gen {
-            record.first_grant_ms.get_or_insert(at_ms);
+        if is_record_changed {
+            outbox.write(Write::Run(run.record.clone()));
         }
-        if *record != before {
-            outbox.write(Write::Run(record.clone()));
+        if !std::mem::replace(&mut run.start_told, true) {
+            let started = Progress::Started {
+                generation_slots: capacity.generation_slots,
+                evaluation_slots: capacity.evaluation_slots,
+                cores: capacity.cores,
+            };
+            outbox.tell(id.run, started);
         }
-        if role == Role::Gen && attempt == 1 {
-            outbox.tell(
-                id.run,
-                Progress::GenerationStarted {
-                    index: run.place(id.problem),
-                },
-            );
+        if id.kind == JobKind::Generate && attempt == 1 {
+            let index = run.place(id.problem);
+            outbox.tell(id.run, Progress::GenerationStarted { index });
         }
         Some(JobGrant {
             job: id,
@@ -155,30 +208,13 @@ impl Coordinator {
             work,
         })
     }
+}
 
-    /// Says once, after a while, that jobs wait for a role that no worker plays.
-    pub(super) fn tell_what_waits(&mut self, now: Now, outbox: &mut Outbox) {
-        for role in [Role::Gen, Role::Eval] {
-            let mut waiting: BTreeMap<RunId, usize> = BTreeMap::new();
-            if self.fleet.slots(role) == 0 {
-                for (first, jobs) in self.queue.lanes(role).filter(|(first, _)| self.may_go(first)) {
-                    *waiting.entry(first.run).or_default() += jobs;
-                }
-            }
-            if waiting.is_empty() {
-                self.starved.remove(&role);
-                continue;
-            }
-            let since = self.starved.entry(role).or_insert(Some(now.monotonic_ms));
-            let Some(started) = *since else { continue };
-            if now.monotonic_ms.saturating_sub(started) >= self.timing.waiting_ms {
-                *since = None;
-                for (run, jobs) in waiting {
-                    let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
-                    let _ = jobs;
-                    outbox.tell(run, Progress::Stuck(vec![Stuck::NoWorker { role }]));
-                }
-            }
-        }
-    }
+/// What is handed out after one event, by the link it goes over.
+type Grants = BTreeMap<LinkId, Vec<JobGrant>>;
+
+/// Whether lanes that come later may find room that one did not find.
+enum Room {
+    Left,
+    None,
 }

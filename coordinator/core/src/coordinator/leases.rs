@@ -19,9 +19,12 @@ const GRANTS_MAX: u32 = 100;
 
 /// How an attempt ended that settled nothing.
 pub(super) enum Attempt<'a> {
-    /// It failed, and counts against the job.
+    /// Its worker was lost and it with it; counts against the job. A session's call that was in flight may be paid all
+    /// the same.
+    Lost(&'a str),
+    /// It failed, and counts against the job. What it leaves unpaid or unaccounted for its worker has said.
     Failed(&'a str),
-    /// It was given back.
+    /// It was given back: its worker had not begun it, or left it between two calls.
     Returned(&'a str),
 }
 
@@ -67,14 +70,13 @@ impl Coordinator {
         let (at_ms, place) = (run.clock_ms(now), run.place(id.problem));
         let attempts_max = run.spec.attempts_max;
         let is_for_nobody = run.is_for_nobody(&id);
-        let Some(job) = run.job_mut(&id) else { return };
-        if id.kind == JobKind::Generate {
-            job.add_busy(now.monotonic_ms);
+        if matches!(attempt, Attempt::Lost(_)) {
+            run.count_call_in_flight(&id);
         }
-        job.at_ms = at_ms;
-        job.state = JobState::Held;
+        let Some(job) = run.job_mut(&id) else { return };
+        job.wait_again(now, at_ms);
         let reason = match attempt {
-            Attempt::Failed(reason) => {
+            Attempt::Lost(reason) | Attempt::Failed(reason) => {
                 job.failed_attempts += 1;
                 reason
             }

@@ -34,10 +34,8 @@ impl Coordinator {
         let order = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         outbox.write(Write::Run(record.clone()));
         let run = Run::new(spec, record, order, now);
-        if let Some(files) = run.files(PendingFile::Statements { run: id }) {
-            outbox.write_files(files);
-        }
         self.runs.insert(id, run);
+        self.write_files(PendingFile::Statements { run: id }, outbox);
         self.sort_jobs(id);
         self.after_settling(id, now, outbox);
     }
@@ -45,8 +43,8 @@ impl Coordinator {
     pub(super) fn retry_requested(&mut self, now: Now, id: RunId, outbox: &mut Outbox) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.mode = Mode::Running;
-        let reopened = run.reopen_errors(now);
-        if reopened.is_empty() {
+        let (reopened, is_changed) = run.reopen(now);
+        if !is_changed {
             return;
         }
         for job in reopened.iter().filter_map(|id| run.job(id)) {
@@ -58,8 +56,6 @@ impl Coordinator {
         self.after_settling(id, now, outbox);
     }
 
-    pub(super) fn cancel_requested(&mut self, _now: Now, _id: RunId, _reason: &str, _outbox: &mut Outbox) {}
-
     pub(super) fn stop_requested(&mut self, id: RunId, outbox: &mut Outbox) {
         if let Some(run) = self.runs.get_mut(&id)
             && run.mode == Mode::Running
@@ -69,13 +65,36 @@ impl Coordinator {
         self.tell_when_drained(id, outbox);
     }
 
+    /// Asks for files of a run's directory as things stand. They are asked for again when things changed before they
+    /// were written, and stay pending until the last asking is answered.
+    pub(super) fn write_files(&mut self, pending: PendingFile, outbox: &mut Outbox) {
+        if let Some(files) = self.runs.get(&pending.run()).and_then(|run| run.files(pending)) {
+            *self.asked.entry(pending).or_default() += 1;
+            outbox.write_files(files);
+        }
+    }
+
     pub(super) fn file_written(&mut self, pending: PendingFile, outbox: &mut Outbox) {
-        outbox.write(Write::Written(pending));
-        if let PendingFile::Reports { run } = pending
-            && let Some(run) = self.runs.get(&run)
-            && run.record.finished.is_some()
+        if let Some(asked_n) = self.asked.remove(&pending)
+            && asked_n > 1
         {
-            outbox.tell(run.spec.run, Progress::Done(Box::new(run.summary())));
+            self.asked.insert(pending, asked_n - 1);
+            return;
+        }
+        outbox.write(Write::Written(pending));
+        if let PendingFile::Reports { run } = pending {
+            self.reports_written(run, outbox);
+        }
+    }
+
+    fn reports_written(&mut self, id: RunId, outbox: &mut Outbox) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.is_over() {
+            run.reports_written = true;
+            outbox.tell(id, Progress::Done(Box::new(run.summary())));
+        } else if run.paused.is_some() {
+            run.reports_written = true;
+            outbox.tell(id, Progress::Paused(Box::new(run.summary())));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::Coordinator;
 use crate::clock::Now;
 use crate::event::LinkId;
 use crate::job::Job;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Progress};
 use crate::record::{JobOutcome, PendingFile, SessionRecord, Subject, Write};
 
 impl Coordinator {
@@ -40,7 +40,7 @@ impl Coordinator {
             return;
         };
         let at_ms = run.clock_ms(now);
-        let Some(problem) = run.problem_mut(id.problem) else {
+        let Some((_, problem)) = run.problem(id.problem) else {
             return;
         };
         let stored_n = problem.events.len() as u64;
@@ -53,7 +53,7 @@ impl Coordinator {
             outbox.close(link);
             return;
         }
-        problem.events.push(event.clone());
+        let new_remarks = run.add_event(id.problem, event.clone());
         outbox.write(Write::Session(SessionRecord {
             job: id,
             seq,
@@ -61,6 +61,9 @@ impl Coordinator {
             event: event.clone(),
         }));
         outbox.send(link, CoordMsg::Ack { lease, seq });
+        for remark in new_remarks {
+            outbox.tell(id.run, Progress::Notice(remark));
+        }
         match event {
             SessionEvent::Said { .. } => {}
             SessionEvent::TestRequest {
@@ -86,9 +89,7 @@ impl Coordinator {
                     problem: id.problem,
                     round,
                 };
-                if let Some(files) = self.runs.get(&id.run).and_then(|run| run.files(pending)) {
-                    outbox.write_files(files);
-                }
+                self.write_files(pending, outbox);
             }
             SessionEvent::Finished(outcome) => {
                 self.settle(now, id, JobOutcome::Generated(outcome), outbox);

@@ -34,6 +34,11 @@ impl Coordinator {
             return;
         }
         outbox.send(link, CoordMsg::Ack { lease, seq: 0 });
+        if let JobResult::Failed { unaccounted, .. } = result
+            && let Some(job) = self.runs.get_mut(&id.run).and_then(|run| run.job_mut(&id))
+        {
+            job.calls_unaccounted = job.calls_unaccounted.saturating_add(unaccounted);
+        }
         match result {
             JobResult::Evaluated {
                 internal_error: Some(error),
@@ -115,9 +120,7 @@ impl Coordinator {
     }
 
     fn session_settled(&mut self, id: JobId, place: u32, outbox: &mut Outbox) {
-        let Some(run) = self.runs.get_mut(&id.run) else {
-            return;
-        };
+        let Some(run) = self.runs.get(&id.run) else { return };
         let program = match run.job(&id).and_then(Job::outcome) {
             Some(JobOutcome::Generated(outcome)) => Ok(outcome.program.is_some()),
             Some(JobOutcome::Error(failure)) => Err(failure.clone()),
@@ -130,12 +133,14 @@ impl Coordinator {
                 program,
             },
         );
-        if let Some(files) = run.files(PendingFile::Session {
+        let pending = PendingFile::Session {
             run: id.run,
             problem: id.problem,
-        }) {
-            outbox.write_files(files);
-        }
+        };
+        self.write_files(pending, outbox);
+        let Some(run) = self.runs.get_mut(&id.run) else {
+            return;
+        };
         if let Some(job) = run.evaluation_of(id.problem) {
             outbox.write(Write::Job(job.record()));
             if let Some(problem) = run.problem_mut(id.problem) {
@@ -160,12 +165,10 @@ impl Coordinator {
             self.sort_jobs(id);
         }
         let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.is_settled() && run.record.finished.is_none() {
-            run.record.finished = Some(now.wall);
+        if run.is_settled() && !run.is_over() {
+            run.finish(now);
             outbox.write(Write::Run(run.record.clone()));
-            if let Some(files) = run.files(PendingFile::Reports { run: id }) {
-                outbox.write_files(files);
-            }
+            self.write_files(PendingFile::Reports { run: id }, outbox);
         }
         self.tell_when_drained(id, outbox);
     }
@@ -173,7 +176,7 @@ impl Coordinator {
     pub(super) fn tell_when_drained(&mut self, id: RunId, outbox: &mut Outbox) {
         let is_idle = !self.is_leased(id, |_| true);
         let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.mode == Mode::Draining && is_idle && run.record.finished.is_none() {
+        if run.mode == Mode::Draining && is_idle && !run.is_over() {
             run.mode = Mode::Drained;
             outbox.tell(id, Progress::Drained);
         }

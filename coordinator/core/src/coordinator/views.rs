@@ -1,11 +1,15 @@
 //! How things stand, for people who ask. Changes nothing.
 
-use roundhouse_proto::{Role, RunId, WorkerId};
+use std::collections::BTreeMap;
+
+use roundhouse_proto::{JobId, Role, RunId, WorkerId};
 
 use super::Coordinator;
 use crate::clock::Now;
+use crate::job::Job;
+use crate::pipeline::Run;
 use crate::queue::role_of;
-use crate::status::{ProblemView, RunView, Stuck, WorkerView};
+use crate::status::{ProblemView, RunView, WorkerView};
 
 impl Coordinator {
     /// The runs, newest first.
@@ -17,31 +21,33 @@ impl Coordinator {
 
     /// How a run stands.
     pub fn run_view(&self, now: Now, run: RunId) -> Option<RunView> {
-        self.runs.get(&run).map(|run| run.view(now, self.stuck(run)))
+        let run = self.runs.get(&run)?;
+        let leased = self.leases.values().filter(|job| job.run == run.spec.run);
+        let ready_n = u32::try_from(self.queue.len_of(run.order)).unwrap_or(u32::MAX);
+        let leased_n = u32::try_from(leased.count()).unwrap_or(u32::MAX);
+        Some(run.view(now, (ready_n, leased_n), self.stuck(run)))
     }
 
     /// How the problems of a run stand, in its order; empty for a run that is not known.
     pub fn problem_views(&self, run: RunId) -> Vec<ProblemView> {
-        self.runs
-            .get(&run)
-            .map(crate::pipeline::Run::problem_views)
-            .unwrap_or_default()
+        self.runs.get(&run).map(Run::problem_views).unwrap_or_default()
     }
 
-    /// The workers, by name.
+    /// The workers, by name; those whose link was lost as well, while their jobs wait for them.
     pub fn worker_views(&self, now: Now) -> Vec<WorkerView> {
-        self.fleet
-            .views(now.monotonic_ms, |worker, role| self.busy(worker, role))
+        let mut busy: BTreeMap<(WorkerId, Role), u32> = BTreeMap::new();
+        for job in self.leases.values() {
+            if let Some(worker) = self.worker_at(job) {
+                *busy.entry((worker, role_of(job))).or_default() += 1;
+            }
+        }
+        self.fleet.views(now.monotonic_ms, |worker, role| {
+            busy.get(&(worker, role)).copied().unwrap_or(0)
+        })
     }
 
-    fn busy(&self, worker: WorkerId, role: Role) -> u32 {
-        let held = self.leases_of(worker);
-        let jobs = held.iter().filter_map(|lease| self.leases.get(lease));
-        u32::try_from(jobs.filter(|job| role_of(job) == role).count()).unwrap_or(u32::MAX)
-    }
-
-    /// Why a run cannot move, as things stand.
-    fn stuck(&self, _run: &crate::pipeline::Run) -> Vec<Stuck> {
-        Vec::new()
+    fn worker_at(&self, job: &JobId) -> Option<WorkerId> {
+        let (_, worker) = self.runs.get(&job.run)?.job(job).and_then(Job::holder)?;
+        Some(worker)
     }
 }

@@ -15,7 +15,6 @@ use crate::outbox::Outbox;
 
 impl Coordinator {
     pub(super) fn joined(&mut self, now: Now, link: LinkId, hello: Hello, outbox: &mut Outbox) {
-        self.lost.remove(&hello.worker);
         if let Some(before) = self.fleet.join(link, hello, now.monotonic_ms) {
             outbox.close(before);
         }
@@ -63,7 +62,7 @@ impl Coordinator {
         for lease in missing {
             // Should its grant have been on its way for that long, the worker is not to begin.
             outbox.send(link, CoordMsg::Forget { lease });
-            self.take_back(now, lease, &Attempt::Failed("its worker was restarted"), outbox);
+            self.take_back(now, lease, &Attempt::Lost("its worker was restarted"), outbox);
         }
     }
 
@@ -83,13 +82,10 @@ impl Coordinator {
 
     /// The jobs of a lost worker wait for it for a while, unless none is granted.
     pub(super) fn link_lost(&mut self, now: Now, link: LinkId, outbox: &mut Outbox) {
-        let Some(worker) = self.fleet.remove(link) else {
-            return;
-        };
-        if self.timing.grace_ms == 0 {
-            self.take_back_all(now, worker, &Attempt::Failed("its worker was lost"), outbox);
-        } else {
-            self.lost.insert(worker, now.monotonic_ms);
+        if self.timing.grace_ms > 0 {
+            self.fleet.lose(link, now.monotonic_ms);
+        } else if let Some(worker) = self.fleet.remove(link) {
+            self.take_back_all(now, worker, &Attempt::Lost("its worker was lost"), outbox);
         }
     }
 
@@ -97,7 +93,7 @@ impl Coordinator {
         if !self.tick_is_late(now) {
             self.take_back_from_the_silent(now, outbox);
         }
-        self.tell_what_waits(now, outbox);
+        self.look_at_stalls(now, outbox);
     }
 
     /// Whether time passed that this coordinator slept through: what its workers said meanwhile is still to come, so
@@ -117,17 +113,11 @@ impl Coordinator {
             outbox.close(link);
             self.link_lost(now, link, outbox);
         }
-        let grace_ms = self.timing.grace_ms;
-        let is_over = |since: &u64| now.monotonic_ms.saturating_sub(*since) >= grace_ms;
-        let gone: Vec<_> = self
-            .lost
-            .iter()
-            .filter(|(_, since)| is_over(since))
-            .map(|(id, _)| *id)
-            .collect();
-        for worker in gone {
-            self.lost.remove(&worker);
-            self.take_back_all(now, worker, &Attempt::Failed("its worker was lost"), outbox);
+        let Some(grace_began_ms) = now.monotonic_ms.checked_sub(self.timing.grace_ms) else {
+            return;
+        };
+        for worker in self.fleet.gone(grace_began_ms) {
+            self.take_back_all(now, worker, &Attempt::Lost("its worker was lost"), outbox);
         }
     }
 }

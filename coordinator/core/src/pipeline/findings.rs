@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use roundhouse_proto::{SessionEvent, Usage};
+use roundhouse_proto::SessionEvent;
 
 use super::Run;
 use super::problem::ProblemState;
@@ -59,12 +59,9 @@ impl Run {
                     outcome,
                 })
             }
-            PendingFile::Reports { .. } => {
-                self.record.finished?;
-                Some(Files::Reports {
-                    summary: self.summary(),
-                })
-            }
+            PendingFile::Reports { .. } => Some(Files::Reports {
+                summary: self.summary(),
+            }),
         }
     }
 
@@ -95,8 +92,13 @@ impl Run {
         self.times().generation_ms
     }
 
-    /// How the run stands, in figures.
-    pub(crate) fn view(&self, now: Now, stuck: Vec<Stuck>) -> RunView {
+    /// How the run stands, in figures; `jobs_ready_n`, `jobs_leased_n` and `stuck` are known elsewhere.
+    pub(crate) fn view(
+        &self,
+        now: Now,
+        (jobs_ready_n, jobs_leased_n): (u32, u32),
+        stuck: Vec<Stuck>,
+    ) -> RunView {
         let mut view = RunView {
             spec: Arc::clone(&self.spec),
             state: RunState::Active,
@@ -105,18 +107,18 @@ impl Run {
             failed_n: 0,
             errors_n: 0,
             generated_n: 0,
-            jobs_ready_n: 0,
-            jobs_leased_n: 0,
-            usage: Usage::default(),
-            calls_n: 0,
-            calls_unaccounted_n: 0,
+            jobs_ready_n,
+            jobs_leased_n,
+            usage: self.calls.usage,
+            calls_n: self.calls.answers_n,
+            calls_unaccounted_n: self.calls_unaccounted_n(),
             active_ms: self.clock_ms(now),
             generation_ms: self.generation_is_over().then(|| self.generation_ms()),
             endpoint: self.record.endpoint.clone(),
             generation_slots: self.record.generation_slots,
             evaluation_slots: self.record.evaluation_slots,
             cores: self.record.cores,
-            reports_written: false,
+            reports_written: self.reports_written,
         };
         for (spec, problem) in self.spec.problems.iter().zip(&self.problems) {
             match problem.outcome(spec) {
@@ -127,7 +129,38 @@ impl Run {
             }
             view.generated_n += u32::from(problem.generate.is_settled());
         }
+        view.state = self.state(view.errors_n);
         view
+    }
+
+    fn state(&self, errors_n: u32) -> RunState {
+        if let Some(reason) = &self.record.cancelled {
+            let reason = reason.clone();
+            RunState::Cancelled { reason }
+        } else if self.record.finished.is_some() {
+            match errors_reason(errors_n) {
+                None => RunState::Complete,
+                Some(reason) => RunState::Incomplete { reason },
+            }
+        } else if let Some(reason) = &self.paused {
+            let reason = reason.clone();
+            RunState::Paused { reason }
+        } else {
+            RunState::Active
+        }
+    }
+
+    /// Calls that may have been paid and whose tokens are not known; none for a run that pays for no call.
+    fn calls_unaccounted_n(&self) -> u32 {
+        if !self.pays_for_calls() {
+            return 0;
+        }
+        let sessions = self.problems.iter().map(|problem| &problem.generate);
+        let lost = sessions.map(|session| session.calls_unaccounted);
+        lost.fold(
+            self.calls.uncounted_n.saturating_add(self.calls.broken_n),
+            u32::saturating_add,
+        )
     }
 
     /// How its problems stand, in its order.
@@ -161,23 +194,10 @@ impl Run {
                 calls_unaccounted: problem.generate.calls_unaccounted,
             })
             .collect();
-        let count = |is: fn(&ProblemOutcome) -> bool| problems.iter().filter(|p| is(&p.outcome)).count();
-        let open = count(|outcome| *outcome == ProblemOutcome::Open);
-        let errors = count(|outcome| matches!(outcome, ProblemOutcome::Error(_)));
-        let status = match (open, errors) {
-            (0, 0) => RunStatus::Complete,
-            (0, 1) => RunStatus::Incomplete {
-                reason: "1 error".to_owned(),
-            },
-            (0, n) => RunStatus::Incomplete {
-                reason: format!("{n} errors"),
-            },
-            _ => RunStatus::Running,
-        };
         RunSummary {
             spec: Arc::clone(&self.spec),
             endpoint: self.record.endpoint.clone(),
-            status,
+            status: self.status(&problems),
             times: self.times(),
             generation_slots: self.record.generation_slots,
             evaluation_slots: self.record.evaluation_slots,
@@ -185,5 +205,35 @@ impl Run {
             finished: self.record.finished,
             problems,
         }
+    }
+
+    fn status(&self, problems: &[ProblemSummary]) -> RunStatus {
+        if let Some(reason) = &self.record.cancelled {
+            let reason = reason.clone();
+            return RunStatus::Cancelled { reason };
+        }
+        let count = |is: fn(&ProblemOutcome) -> bool| problems.iter().filter(|p| is(&p.outcome)).count();
+        if count(|outcome| *outcome == ProblemOutcome::Open) == 0 {
+            let errors = count(|outcome| matches!(outcome, ProblemOutcome::Error(_)));
+            return match errors_reason(u32::try_from(errors).unwrap_or(u32::MAX)) {
+                None => RunStatus::Complete,
+                Some(reason) => RunStatus::Incomplete { reason },
+            };
+        }
+        match &self.paused {
+            Some(reason) => RunStatus::Incomplete {
+                reason: format!("paused: {reason}"),
+            },
+            None => RunStatus::Running,
+        }
+    }
+}
+
+/// Why a run is incomplete whose problems are all settled; none if it is not.
+fn errors_reason(errors_n: u32) -> Option<String> {
+    match errors_n {
+        0 => None,
+        1 => Some("1 error".to_owned()),
+        n => Some(format!("{n} errors")),
     }
 }

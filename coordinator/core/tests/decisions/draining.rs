@@ -127,6 +127,7 @@ fn drained_run_that_is_tried_again_goes_on() {
             Write::Run(served_record(&spec, 1, 0)),
         ],
         &[
+            started(1, 0),
             tell(Progress::GenerationStarted { index: 1 }),
             jobs(1, vec![session_grant(&spec, 1, lease(1), 1)]),
         ],

@@ -8,13 +8,16 @@ use roundhouse_core::record::{
     JobOutcome, JobRecord, PendingFile, RunRecord, SessionRecord, Stored, StoredState, Subject, Write,
 };
 use roundhouse_core::run::RunSpec;
+use roundhouse_core::status::RunView;
+use roundhouse_core::summary::RunSummary;
 use roundhouse_core::{Command, Coordinator, Event, Files, LinkId, Outbox, Progress, Timing};
-use roundhouse_proto::link::{CoordMsg, JobGrant};
+use roundhouse_proto::link::{CoordMsg, Hello, JobGrant};
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    EvaluateWork, Failure, GenerateWork, GenerationOutcome, JobId, LeaseId, Payload, Role, SessionEvent, Work,
+    EvaluateWork, Failure, GenerateWork, GenerationOutcome, JobId, LeaseId, Payload, SessionEvent, Work,
 };
 
+use crate::disk::Disk;
 use crate::spec::{
     CASES, at, credit, evaluate, evaluated, final_cases, final_report, generate, hello, inventory, joined,
     program, result, round_cases, run, session, spec_blob, submitted, tests, with_program, worker,
@@ -83,13 +86,42 @@ impl Bench {
 
     /// Worker `n` joins on `link`, holding nothing, and offers all its slots.
     pub(crate) fn join(&mut self, link: u64, n: u8, generation: u32, evaluation: u32) {
-        self.on(joined(link, hello(n, generation, evaluation)));
+        self.join_as(link, hello(n, generation, evaluation));
+    }
+
+    /// A worker joins on `link`, holding nothing, and offers all its slots; what the last of them leads to.
+    pub(crate) fn join_as(&mut self, link: u64, hello: Box<Hello>) -> Outbox {
+        let slots = hello.slots.clone();
+        let mut last = self.on(joined(link, hello));
         self.on(inventory(link, &[]));
-        for (role, slots) in [(Role::Gen, generation), (Role::Eval, evaluation)] {
-            if slots > 0 {
-                self.on(credit(link, role, slots));
-            }
+        for (role, slots) in slots {
+            last = self.on(credit(link, role, slots));
         }
+        last
+    }
+
+    /// The coordinator is killed and starts again at a monotonic time that has nothing to do with the one before.
+    pub(crate) fn restart(self, spec: &Arc<RunSpec>, now_ms: u64) -> Self {
+        let stored = Disk::of(&self.batches).stored();
+        let specs = BTreeMap::from([(spec.run, Arc::clone(spec))]);
+        let mut outbox = Outbox::default();
+        let coordinator = Coordinator::start(Timing::default(), stored, &specs, at(now_ms), &mut outbox);
+        let mut batches = self.batches;
+        batches.push(outbox.writes);
+        Self {
+            coordinator,
+            now_ms,
+            batches,
+        }
+    }
+
+    pub(crate) fn summary(&self) -> RunSummary {
+        self.coordinator.summary(run()).expect("the run was submitted")
+    }
+
+    pub(crate) fn view(&self) -> RunView {
+        let view = self.coordinator.run_view(at(self.now_ms), run());
+        view.expect("the run was submitted")
     }
 
     /// The session of a problem, held by worker 1 under `lease`, sends its next events, from number `seq`.
@@ -103,6 +135,12 @@ impl Bench {
     pub(crate) fn finish(&mut self, problem: u32, lease: LeaseId, seq: u64) {
         let finished = SessionEvent::Finished(with_program(problem));
         self.sessions(problem, lease, seq, &[finished]);
+    }
+
+    /// As [`Bench::finish`], of a session that is held on `link` and has said nothing yet.
+    pub(crate) fn finish_on(&mut self, link: u64, problem: u32, lease: LeaseId) {
+        let finished = SessionEvent::Finished(with_program(problem));
+        self.on(session(link, generate(problem), lease, 1, finished));
     }
 
     /// The final evaluation of a problem, held by worker 1, passes.
@@ -165,6 +203,12 @@ pub(crate) fn served_record(spec: &RunSpec, generation: u32, evaluation: u32) ->
         cores: 8,
         ..run_record(spec)
     }
+}
+
+/// That run, once its endpoint is chosen.
+pub(crate) fn asking(endpoint: &str, record: RunRecord) -> RunRecord {
+    let endpoint = Some(endpoint.to_owned());
+    RunRecord { endpoint, ..record }
 }
 
 /// A job that was never handed out.
@@ -300,6 +344,21 @@ pub(crate) fn session_grant(spec: &RunSpec, problem: u32, lease: LeaseId, attemp
     grant(generate(problem), lease, attempt, work)
 }
 
+/// A session of a run that asks an endpoint, granted from its beginning.
+pub(crate) fn session_grant_at(
+    endpoint: &str,
+    spec: &RunSpec,
+    problem: u32,
+    lease: LeaseId,
+    attempt: u32,
+) -> JobGrant {
+    let work = GenerateWork {
+        endpoint: Some(endpoint.to_owned()),
+        ..session_work(spec, problem)
+    };
+    grant(generate(problem), lease, attempt, Work::Generate(work))
+}
+
 pub(crate) fn final_grant(spec: &RunSpec, problem: u32, lease: LeaseId, attempt: u32) -> JobGrant {
     let work = EvaluateWork {
         program: program(problem, 9),
@@ -367,6 +426,16 @@ pub(crate) fn close(link: u64) -> Command {
 pub(crate) fn tell(progress: Progress) -> Command {
     let run = run();
     Command::Tell { run, progress }
+}
+
+/// The run's first job is handed out to a fleet with so many slots, of one host.
+pub(crate) fn started(generation_slots: u32, evaluation_slots: u32) -> Command {
+    let cores = 8;
+    tell(Progress::Started {
+        generation_slots,
+        evaluation_slots,
+        cores,
+    })
 }
 
 pub(crate) fn retried(index: u32, job: JobId, reason: &str) -> Command {

@@ -4,18 +4,10 @@ use roundhouse_core::record::{JobOutcome, JobRecord, RunRecord, Write};
 use roundhouse_core::summary::{ProblemOutcome, RunStatus};
 use roundhouse_core::{Event, LinkId, Progress};
 use roundhouse_proto::link::JobResult;
-use roundhouse_proto::{FailureClass, LeaseId, Role, SessionEvent, Work};
+use roundhouse_proto::{FailureClass, Role, SessionEvent, Work};
 
 use crate::expected::*;
 use crate::spec::*;
-
-fn given_back(link: u64, lease: LeaseId) -> Event {
-    Event::GivenBack {
-        link: LinkId(link),
-        lease,
-        reason: "no room".to_owned(),
-    }
-}
 
 #[test]
 fn session_event_is_stored_then_acknowledged() {
@@ -52,7 +44,7 @@ fn gap_in_a_sessions_events_ends_the_link() {
 fn what_comes_under_an_old_lease_is_forgotten() {
     let spec = spec(1, |_| {});
     let mut bench = Bench::serving(&spec, 1, 0);
-    bench.on(given_back(1, lease(1)));
+    bench.on(given_back(1, lease(1), "no room"));
     bench.expect(
         credit(1, Role::Gen, 1),
         &[Write::Job(leased(session_job(1), 2, lease(2), 1))],
@@ -66,7 +58,7 @@ fn what_comes_under_an_old_lease_is_forgotten() {
         &[forget(1, old)],
     );
     bench.expect(result(1, generate(1), old, refused()), &[], &[forget(1, old)]);
-    bench.expect(given_back(1, old), &[], &[forget(1, old)]);
+    bench.expect(given_back(1, old, "no room"), &[], &[forget(1, old)]);
     assert_eq!(bench.outcomes(), [ProblemOutcome::Open]);
 }
 
@@ -98,7 +90,7 @@ fn what_comes_on_a_link_that_is_lost_leads_to_nothing() {
         lease(1),
         failed(FailureClass::Model, "gone"),
     ));
-    bench.expect_nothing(given_back(1, lease(1)));
+    bench.expect_nothing(given_back(1, lease(1), "no room"));
     bench.expect_nothing(inventory(1, &[running(generate(1), lease(1))]));
     bench.expect_nothing(credit(1, Role::Gen, 1));
     bench.expect_nothing(Event::Pinged { link, seq: 1 });
@@ -185,7 +177,7 @@ fn session_that_waits_for_a_failed_test_is_told_so_whoever_takes_it_up() {
     bench.sessions(1, lease(1), 1, &[test_request(1, 0)]);
     let why = failure(FailureClass::Job, "no such cases");
     bench.on(result(1, tests(1, 0), lease(2), failed_with(why.clone())));
-    bench.on(given_back(1, lease(1)));
+    bench.on(given_back(1, lease(1), "no room"));
     let mut work = session_work(&spec, 1);
     work.resume = vec![test_request(1, 0)];
     bench.expect(
@@ -207,7 +199,7 @@ fn job_that_is_given_back_waits_again_and_nothing_counts_against_it() {
         .map(|(i, attempts)| (i as u64 + 1, attempts))
     {
         bench.expect(
-            given_back(1, lease(seq)),
+            given_back(1, lease(seq), "no room"),
             &[Write::Job(back(session_job(1), attempts, 0))],
             &[retried(1, generate(1), "no room")],
         );
@@ -220,7 +212,7 @@ fn job_that_is_given_back_for_ever_is_given_up() {
     let spec = spec(1, |_| {});
     let mut bench = Bench::serving(&spec, 1, 0);
     for seq in 1..=200 {
-        bench.on(given_back(1, lease(seq)));
+        bench.on(given_back(1, lease(seq), "no room"));
         bench.on(credit(1, Role::Gen, 1));
     }
     let [ProblemOutcome::Error(failure)] = &bench.outcomes()[..] else {

@@ -1,14 +1,20 @@
 //! The coordinator's decisions, seen from outside: events in, whole outboxes out.
 
+mod calls;
+mod cancelling;
 mod disk;
 mod draining;
+mod endpoints;
 mod expected;
 mod fleet;
 mod interleavings;
 mod leases;
+mod pausing;
 mod pipeline;
 mod restarts;
 mod retrying;
 mod spec;
+mod stalls;
 mod times;
+mod views;
 mod world;

@@ -1,9 +1,8 @@
 //! From submission to reports.
 
 use roundhouse_core::record::{JobOutcome, JobRecord, PendingFile, RunRecord, Write};
-use roundhouse_core::status::Stuck;
 use roundhouse_core::summary::{ProblemOutcome, RunStatus};
-use roundhouse_core::{Command, Event, Files, LinkId, Progress, Timing};
+use roundhouse_core::{Command, Event, Files, LinkId, Progress};
 use roundhouse_proto::link::CoordMsg;
 use roundhouse_proto::{Role, SessionEvent, StopReason};
 
@@ -82,6 +81,7 @@ fn worker_is_welcomed_and_gets_jobs_only_for_the_room_it_offers_in_data_set_orde
             Write::Job(leased(session_job(2), 1, lease(2), 1)),
         ],
         &[
+            started(2, 0),
             tell(Progress::GenerationStarted { index: 1 }),
             tell(Progress::GenerationStarted { index: 2 }),
             jobs(
@@ -424,30 +424,4 @@ fn staged_run_holds_evaluations_until_every_session_has_ended() {
             jobs(1, vec![final_grant(&spec, 1, lease(4), 1)]),
         ],
     );
-}
-
-#[test]
-fn waiting_without_workers_is_told_once_to_the_runs_that_wait() {
-    let waiting = || tell(Progress::Stuck(vec![Stuck::NoWorker { role: Role::Gen }]));
-    let mut bench = Bench::with(Timing {
-        waiting_ms: 500,
-        ..Timing::default()
-    });
-    let done = spec(0, |spec| spec.run = run_numbered(2));
-    bench.on(submitted(&done));
-    bench.on(submitted(&spec(2, |_| {})));
-    bench.expect_nothing(Event::Ticked);
-    bench.pass(499);
-    bench.expect_nothing(Event::Ticked);
-    bench.pass(1);
-    bench.expect(Event::Ticked, &[], &[waiting()]);
-    bench.pass(5_000);
-    bench.expect_nothing(Event::Ticked);
-
-    bench.join(1, 1, 1, 0);
-    bench.on(Event::Ticked);
-    bench.on(Event::Left { link: LinkId(1) });
-    bench.expect_nothing(Event::Ticked);
-    bench.pass(500);
-    bench.expect(Event::Ticked, &[], &[waiting()]);
 }

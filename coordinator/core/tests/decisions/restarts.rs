@@ -90,7 +90,7 @@ fn reports_that_were_pending_are_written_again_then_the_run_is_done() {
 }
 
 #[test]
-fn reports_that_a_retry_made_void_are_not_written_again() {
+fn reports_that_were_pending_when_a_run_was_opened_again_are_written_as_it_stands_and_end_nothing() {
     let spec = spec(1, |_| {});
     let mut bench = Bench::serving(&spec, 1, 0);
     bench.on(result(
@@ -103,12 +103,25 @@ fn reports_that_a_retry_made_void_are_not_written_again() {
         bench.on(Event::FileWritten(pending));
     }
     bench.on(Event::RetryRequested { run: run() });
+    let (mut coordinator, outbox) = start(Disk::of(&bench.batches).stored(), &[&spec]);
+    assert_outbox(&outbox, &[Write::Epoch(2)], &[report_files(&bench)]);
+    let mut outbox = Outbox::default();
+    coordinator.handle(at(10), Event::FileWritten(pending_reports()), &mut outbox);
+    assert_outbox(&outbox, &[Write::Written(pending_reports())], &[]);
+}
+
+#[test]
+fn cancelled_run_whose_sessions_had_ended_is_only_written_again() {
+    let spec = spec(1, |_| {});
+    let mut bench = Bench::serving(&spec, 1, 1);
+    bench.finish(1, lease(1), 1);
+    let reason = "too dear".to_owned();
+    bench.on(Event::CancelRequested { run: run(), reason });
+    for pending in [PendingFile::Statements { run: run() }, pending_session(1)] {
+        bench.on(Event::FileWritten(pending));
+    }
     let (_, outbox) = start(Disk::of(&bench.batches).stored(), &[&spec]);
-    assert_outbox(
-        &outbox,
-        &[Write::Epoch(2), Write::Written(pending_reports())],
-        &[],
-    );
+    assert_outbox(&outbox, &[Write::Epoch(2)], &[report_files(&bench)]);
 }
 
 #[test]
@@ -146,7 +159,7 @@ fn lease_of_an_earlier_start_is_void_and_its_job_goes_out_again() {
     bench.expect(
         credit(1, Role::Gen, 1),
         &[Write::Job(leased(session_job(1), 2, new, 1))],
-        &[jobs(1, vec![granted])],
+        &[started(1, 0), jobs(1, vec![granted])],
     );
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use roundhouse_core::run::{DataSet, EvaluationSettings, Lang, ModelAt, ProblemSpec, RunSpec};
 use roundhouse_core::{Event, LinkId, Now, Stamp};
-use roundhouse_proto::link::{Hello, JobResult, RunningLease};
+use roundhouse_proto::link::{EndpointOffer, Hello, JobResult, RunningLease};
 use roundhouse_proto::{
     Comparator, Digest, Failure, FailureClass, FinalChoice, FinishReason, GenerationOutcome, Isolation,
     JobId, JobKind, Language, LeaseId, Limits, Payload, Role, RunId, Sampling, SessionEvent, SessionSettings,
@@ -287,6 +287,38 @@ pub(crate) fn hello(n: u8, generation: u32, evaluation: u32) -> Box<Hello> {
         endpoints: Vec::new(),
         time_limit_ms: None,
     })
+}
+
+/// A generation worker that offers endpoints, and has been refused by those with a reason.
+pub(crate) fn hello_offering(n: u8, slots: u32, endpoints: &[(&str, Option<&str>)]) -> Box<Hello> {
+    let offer = |(name, benched): &(&str, Option<&str>)| EndpointOffer {
+        name: (*name).to_owned(),
+        benched: benched.map(str::to_owned),
+    };
+    let mut hello = hello(n, slots, 0);
+    hello.endpoints = endpoints.iter().map(offer).collect();
+    hello
+}
+
+/// Has a run ask the model of this endpoint, or of the one that the fleet offers.
+pub(crate) fn ask(spec: &mut RunSpec, endpoint: Option<&str>) {
+    let name = endpoint.map(str::to_owned);
+    spec.model_at = ModelAt::Endpoint { name };
+}
+
+pub(crate) fn benched(link: u64, endpoint: &str, reason: &str) -> Event {
+    let (endpoint, reason) = (endpoint.to_owned(), reason.to_owned());
+    let link = LinkId(link);
+    Event::Benched {
+        link,
+        endpoint,
+        reason,
+    }
+}
+
+pub(crate) fn given_back(link: u64, lease: LeaseId, reason: &str) -> Event {
+    let (link, reason) = (LinkId(link), reason.to_owned());
+    Event::GivenBack { link, lease, reason }
 }
 
 /// What an inventory says of a lease.

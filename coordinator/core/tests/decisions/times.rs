@@ -1,14 +1,9 @@
 //! The run's clock and what slots were busy with.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use roundhouse_core::run::RunSpec;
 use roundhouse_core::summary::RunTimes;
-use roundhouse_core::{Coordinator, Event, LinkId, Outbox, Timing};
+use roundhouse_core::{Event, LinkId, Timing};
 use roundhouse_proto::{FailureClass, LeaseId, Role};
 
-use crate::disk::Disk;
 use crate::expected::*;
 use crate::spec::*;
 
@@ -18,21 +13,6 @@ fn times(bench: &Bench) -> RunTimes {
         .summary(run())
         .expect("the run was submitted")
         .times
-}
-
-/// Starts the coordinator again at a monotonic time that has nothing to do with the one before.
-fn restart(bench: Bench, spec: &Arc<RunSpec>, now_ms: u64) -> Bench {
-    let stored = Disk::of(&bench.batches).stored();
-    let specs = BTreeMap::from([(run(), Arc::clone(spec))]);
-    let mut outbox = Outbox::default();
-    let coordinator = Coordinator::start(Timing::default(), stored, &specs, at(now_ms), &mut outbox);
-    let mut batches = bench.batches;
-    batches.push(outbox.writes);
-    Bench {
-        coordinator,
-        now_ms,
-        batches,
-    }
 }
 
 #[test]
@@ -63,7 +43,7 @@ fn clock_stands_still_while_no_coordinator_is_up() {
     let mut bench = Bench::serving(&spec, 1, 0);
     bench.pass(300);
     bench.sessions(1, lease(1), 1, &[said(1, 0)]);
-    let mut bench = restart(bench, &spec, 7);
+    let mut bench = bench.restart(&spec, 7);
     bench.pass(20);
     bench.join(1, 1, 1, 0);
     bench.pass(80);
@@ -75,13 +55,13 @@ fn clock_stands_still_while_no_coordinator_is_up() {
         lease: second,
         reason: "no room".to_owned(),
     });
-    let mut bench = restart(bench, &spec, 5_000_000);
+    let mut bench = bench.restart(&spec, 5_000_000);
     bench.join(1, 1, 1, 1);
     bench.pass(100);
     let third = |seq| LeaseId { epoch: 3, seq };
     bench.finish(1, third(1), 3);
     bench.judge(1, third(2));
-    let bench = restart(bench, &spec, 1);
+    let bench = bench.restart(&spec, 1);
     let expected = RunTimes {
         total_ms: 550,
         generation_ms: 550,
