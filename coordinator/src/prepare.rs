@@ -56,6 +56,19 @@ impl Plan<'_> {
     /// # Errors
     /// A blob cannot be stored.
     pub fn store(&self, data_dir: &Path, blobs: &Blobs, started: Stamp) -> anyhow::Result<(RunSpec, Digest)> {
+        let (spec, mut parts) = self.put_together(started);
+        let text = serde_json::to_vec(&spec).context("encode the run")?;
+        let spec_blob = Digest::of(&text);
+        parts.push(Bytes::from(text));
+        blobs.put_all(parts).context("store the problems")?;
+        let place = data_dir.join(SUBMITTED_FILE);
+        write_synced(&place, &format!("{spec_blob}\n"))
+            .with_context(|| format!("write `{}`", place.display()))?;
+        Ok((spec, spec_blob))
+    }
+
+    /// What the run is asked to do, with an id of its own, and the blobs that it names.
+    pub fn put_together(&self, started: Stamp) -> (RunSpec, Vec<Bytes>) {
         let mut parts = Vec::new();
         let names = self.source_names();
         let problems = self
@@ -72,14 +85,7 @@ impl Plan<'_> {
             spec.prompt_set = Some(Digest::of(&set));
             parts.push(set);
         }
-        let text = serde_json::to_vec(&spec).context("encode the run")?;
-        let spec_blob = Digest::of(&text);
-        parts.push(Bytes::from(text));
-        blobs.put_all(parts).context("store the problems")?;
-        let place = data_dir.join(SUBMITTED_FILE);
-        write_synced(&place, &format!("{spec_blob}\n"))
-            .with_context(|| format!("write `{}`", place.display()))?;
-        Ok((spec, spec_blob))
+        (spec, parts)
     }
 
     /// The names of all problems of the data set by position, if they are named after its ids: whatever was chosen,

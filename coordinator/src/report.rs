@@ -9,6 +9,7 @@ pub mod figures;
 pub mod line;
 pub mod moment;
 pub mod number;
+pub mod read_back;
 pub mod readable;
 pub mod session;
 pub mod speedup;

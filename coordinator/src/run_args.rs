@@ -255,6 +255,11 @@ fn parse_tiers(text: &str) -> Result<Tiers, String> {
     Ok(Tiers(Tier::ALL.iter().filter(is_named).copied().collect()))
 }
 
+/// A share in percent.
+pub(crate) fn percent() -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    in_range(0.0, 100.0)
+}
+
 fn in_range(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
     move |text| match text.parse::<f64>() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
