@@ -102,7 +102,7 @@ async fn fetch_into(
         Err(error) => return Err(error).context("read the summary that was fetched"),
     };
     let (files, bytes) = (incoming.files(), incoming.bytes());
-    let (path, placed) = place::place(incoming, output_dir, dir_name(run), run.run)?;
+    let (path, placed) = place::place(&incoming, output_dir, &dir_name(run), run.run)?;
     print(&format!("{}\n", path.display()))?;
     crate::notices::note(&match placed {
         Placed::New => format!("{files} files, {bytes} bytes"),

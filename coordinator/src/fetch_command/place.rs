@@ -48,14 +48,14 @@ enum There {
 /// # Errors
 /// It cannot be put there, or every name is taken.
 pub fn place(
-    incoming: Incoming,
+    incoming: &Incoming,
     output_dir: &Path,
-    name: String,
+    name: &str,
     run: RunId,
 ) -> Result<(PathBuf, Placed), RunDirError> {
     let marker = incoming.path().join(MARKER);
     fs::write(&marker, format!("{run}\n")).map_err(|source| write_error(&marker, source))?;
-    let first = output_dir.join(&name);
+    let first = output_dir.join(name);
     for n in 1..=NAMES_MAX {
         let path = match n {
             1 => first.clone(),
