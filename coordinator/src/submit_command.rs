@@ -209,7 +209,7 @@ fn prompts(dir: Option<&Path>) -> anyhow::Result<(PromptSet, BTreeMap<String, Di
         .map(crate::prompts_command::load)
         .transpose()?
         .unwrap_or_default();
-    let hashes = roundhouse_worker::generate::prompts::hashes(&set.templates);
+    let hashes = crate::prompts_command::addresses(&set);
     Ok((set, hashes))
 }
 
