@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::dataset_command;
 #[cfg(feature = "local")]
 use crate::run_args::RunArgs;
+use crate::{cancel_command, fetch_command, retry_command, status_command, submit_command, workers_command};
 
 /// Runs code-generation benchmarks: problems in, programs from a model, verdicts and a report out.
 #[derive(Debug, Parser)]
@@ -25,6 +26,18 @@ pub enum Command {
     /// Generate, evaluate and report on this machine
     #[cfg(feature = "local")]
     Run(Box<RunArgs>),
+    /// Hand a run to a coordinator
+    Submit(Box<submit_command::SubmitArgs>),
+    /// Show how the runs of a coordinator are doing
+    Status(status_command::StatusArgs),
+    /// Show the workers of a coordinator
+    Workers(workers_command::WorkersArgs),
+    /// Bring a run directory from a coordinator to this machine
+    Fetch(fetch_command::FetchArgs),
+    /// End a run; what is settled stays
+    Cancel(cancel_command::CancelArgs),
+    /// Try those problems of a run again that ended by a failure of ours
+    Retry(retry_command::RetryArgs),
     /// Look at, check or fetch problems
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -117,6 +130,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         #[cfg(feature = "local")]
         Command::Run(args) => crate::run_command::run(&args),
+        Command::Submit(args) => submit_command::run(&args),
+        Command::Status(args) => status_command::run(&args),
+        Command::Workers(args) => workers_command::run(&args),
+        Command::Fetch(args) => fetch_command::run(&args),
+        Command::Cancel(args) => cancel_command::run(&args),
+        Command::Retry(args) => retry_command::run(&args),
         Command::Dataset(DatasetCommand::Show(args)) => dataset_command::show(&args),
         #[cfg(feature = "local")]
         Command::Dataset(DatasetCommand::Verify(args)) => crate::verify_command::run(&args),

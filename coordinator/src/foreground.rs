@@ -272,7 +272,7 @@ impl<'a, W: Write> Foreground<'a, W> {
         self.console.saved(&self.run_dir.shown(), RESULTS_FILE);
         self.console.finished();
         self.run_dir.touch()?;
-        crate::notices::note(&tail_note(summary));
+        crate::notices::note(&tail_note(self.spec.lang, &summary.times));
         let below = self.args.fail_under.filter(|least| figures.pass_at_1() < *least);
         match &summary.status {
             RunStatus::Incomplete { reason } | RunStatus::Cancelled { reason } => {

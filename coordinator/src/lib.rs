@@ -2,14 +2,18 @@
 
 pub mod blobs;
 pub mod bundled;
+pub mod cancel_command;
 pub mod cli;
+pub mod client;
 pub mod compare_command;
 pub mod console;
 pub mod dataset;
 pub mod dataset_command;
 pub mod driver;
 pub mod exit;
+pub mod fetch_command;
 pub mod file_writer;
+pub mod follow;
 #[cfg(feature = "local")]
 pub mod foreground;
 #[cfg(feature = "local")]
@@ -21,6 +25,7 @@ pub mod preset;
 pub mod prompts_command;
 pub mod report;
 pub mod report_command;
+pub mod retry_command;
 pub mod rpc;
 pub mod run_args;
 #[cfg(feature = "local")]
@@ -28,6 +33,9 @@ pub mod run_command;
 pub mod run_dir;
 pub mod server;
 pub mod state_dir;
+pub mod status_command;
 pub mod store;
+pub mod submit_command;
 #[cfg(feature = "local")]
 pub mod verify_command;
+pub mod workers_command;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::blobs::Blobs;
 use crate::dataset::Loaded;
 use crate::preset::SessionChoices;
-use crate::run_args::{ProblemNames, RunArgs};
+use crate::run_args::{ProblemNames, SpecArgs};
 use crate::run_dir::name::safe_names;
 
 /// Name of the offline model.
@@ -30,7 +30,7 @@ const REFERENCE_CASES_MAX: usize = 3;
 /// What a run is about, before it has a directory.
 pub struct Plan<'a> {
     /// The flags.
-    pub args: &'a RunArgs,
+    pub args: &'a SpecArgs,
     /// The model.
     pub model: &'a str,
     /// The data set.
@@ -43,8 +43,10 @@ pub struct Plan<'a> {
     pub prompts: BTreeMap<String, Digest>,
     /// Those of them that are not built in.
     pub prompt_set: PromptSet,
-    /// Cores of this host.
-    pub cores: u32,
+    /// Generation slots asked for.
+    pub workers: u32,
+    /// Evaluation slots asked for.
+    pub eval_workers: u32,
 }
 
 impl Plan<'_> {
@@ -54,6 +56,19 @@ impl Plan<'_> {
     /// # Errors
     /// A blob cannot be stored.
     pub fn store(&self, data_dir: &Path, blobs: &Blobs, started: Stamp) -> anyhow::Result<(RunSpec, Digest)> {
+        let (spec, mut parts) = self.put_together(started);
+        let text = serde_json::to_vec(&spec).context("encode the run")?;
+        let spec_blob = Digest::of(&text);
+        parts.push(Bytes::from(text));
+        blobs.put_all(parts).context("store the problems")?;
+        let place = data_dir.join(SUBMITTED_FILE);
+        write_synced(&place, &format!("{spec_blob}\n"))
+            .with_context(|| format!("write `{}`", place.display()))?;
+        Ok((spec, spec_blob))
+    }
+
+    /// What the run is asked to do, with an id of its own, and the blobs that it names.
+    pub fn put_together(&self, started: Stamp) -> (RunSpec, Vec<Bytes>) {
         let mut parts = Vec::new();
         let names = self.source_names();
         let problems = self
@@ -70,14 +85,7 @@ impl Plan<'_> {
             spec.prompt_set = Some(Digest::of(&set));
             parts.push(set);
         }
-        let text = serde_json::to_vec(&spec).context("encode the run")?;
-        let spec_blob = Digest::of(&text);
-        parts.push(Bytes::from(text));
-        blobs.put_all(parts).context("store the problems")?;
-        let place = data_dir.join(SUBMITTED_FILE);
-        write_synced(&place, &format!("{spec_blob}\n"))
-            .with_context(|| format!("write `{}`", place.display()))?;
-        Ok((spec, spec_blob))
+        (spec, parts)
     }
 
     /// The names of all problems of the data set by position, if they are named after its ids: whatever was chosen,
@@ -175,8 +183,8 @@ impl Plan<'_> {
             },
             parallel: !args.sequential,
             staged: args.staged,
-            workers: args.workers(self.cores),
-            eval_workers: args.eval_workers(self.cores),
+            workers: self.workers,
+            eval_workers: self.eval_workers,
             attempts_max: args.attempts_max,
             data_set: DataSet {
                 name: self.loaded.info.format.title().to_owned(),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use roundhouse_proto::PromptSet;
+use roundhouse_proto::{Digest, PromptSet};
 use roundhouse_worker::generate::prompts::{self, PromptError, Prompts};
 
 use crate::exit;
@@ -93,6 +93,11 @@ pub enum PromptDirError {
         #[source]
         source: PromptError,
     },
+}
+
+/// The addresses of all templates by name, those of a set in place of built-in ones.
+pub fn addresses(set: &PromptSet) -> BTreeMap<String, Digest> {
+    prompts::hashes(&set.templates)
 }
 
 /// Reads the templates in a directory, `NAME.j2` each, and tries them out. Hidden files are passed over.

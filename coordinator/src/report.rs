@@ -10,6 +10,7 @@ pub mod line;
 pub mod moment;
 pub mod number;
 mod provenance;
+pub mod read_back;
 pub mod readable;
 pub mod session;
 pub mod speedup;

@@ -112,7 +112,7 @@ impl RunDir {
             source,
         };
         fs::create_dir_all(output_dir).map_err(|source| make(output_dir, source))?;
-        remove_unfinished(output_dir);
+        remove_unfinished(output_dir, UNFINISHED_PREFIX);
         let unnamed = output_dir.join(format!("{UNFINISHED_PREFIX}{}", uuid::Uuid::new_v4()));
         fs::create_dir(&unnamed).map_err(|source| make(&unnamed, source))?;
         let named = fill(&unnamed).and_then(|filled| {
@@ -245,7 +245,7 @@ impl RunDir {
         ])?;
         self.touch()?;
         if let Some(working_dir) = working_dir {
-            Directory::open(working_dir)?.write(&[(RESULTS_FILE.to_owned(), summary.clone())])?;
+            write_results(working_dir, &summary)?;
         }
         Ok(summary)
     }
@@ -268,6 +268,14 @@ impl RunDir {
     pub fn touch(&self) -> Result<(), RunDirError> {
         self.directory.touch()
     }
+}
+
+/// Writes the copy of summary.json that a working directory gets.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_results(working_dir: &Path, summary: &Bytes) -> Result<(), RunDirError> {
+    Directory::open(working_dir)?.write(&[(RESULTS_FILE.to_owned(), summary.clone())])
 }
 
 /// Renames a directory to the first name that is free.
@@ -300,13 +308,13 @@ fn give_name(unnamed: &Path, output_dir: &Path, started: Stamp) -> Result<PathBu
     Err(RunDirError::Taken { path: first })
 }
 
-/// Removes what killed processes left before their run had a name. What cannot be removed harms nobody.
-fn remove_unfinished(output_dir: &Path) {
+/// Removes directories that killed processes left under a hidden name before they had their own. What cannot be removed harms nobody.
+pub(crate) fn remove_unfinished(output_dir: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(output_dir) else {
         return;
     };
     for entry in entries.flatten() {
-        let is_unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED_PREFIX);
+        let is_unfinished = entry.file_name().to_string_lossy().starts_with(prefix);
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNFINISHED_AGE_MAX));
         if is_unfinished && is_old {

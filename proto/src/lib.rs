@@ -3,6 +3,8 @@
 //! Every crate speaks in these types. They know nothing of a disk, a network or a clock; the wire form
 //! ([`wire`]) is met only at the edges, where a fallible conversion names the field it could not read.
 
+#[cfg(feature = "rpc")]
+pub mod address;
 pub mod comparator;
 pub mod digest;
 pub mod evaluation;
@@ -16,6 +18,8 @@ pub mod verdict;
 pub mod wire;
 pub mod work;
 
+#[cfg(feature = "rpc")]
+pub use address::CoordinatorAddress;
 pub use comparator::Comparator;
 pub use digest::{Digest, Payload};
 pub use evaluation::{CaseResult, Clip, EvaluationReport, Isolation};

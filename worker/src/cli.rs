@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use roundhouse_proto::Role;
+use roundhouse_proto::{CoordinatorAddress, Role};
 
-use crate::endpoint::CoordinatorAddress;
 use crate::judge_command::JudgeArgs;
 
 /// Generates programs with a model and runs programs against tests.
@@ -46,7 +45,7 @@ pub struct JoinArgs {
         long,
         value_name = "ADDRESS",
         env = "ROUNDHOUSE_COORDINATOR",
-        default_value = "http://127.0.0.1:7717"
+        default_value = roundhouse_proto::address::DEFAULT_ADDRESS
     )]
     pub coordinator: CoordinatorAddress,
     /// Name of this worker for people [default: the host's name and the process id]

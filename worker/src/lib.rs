@@ -2,7 +2,6 @@
 
 pub mod blob_client;
 pub mod cli;
-pub mod endpoint;
 pub mod evaluate;
 pub mod generate;
 pub mod join;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use roundhouse_core::summary::RunSummary;
+use roundhouse_core::run::Lang;
+use roundhouse_core::summary::RunTimes;
 
 use super::terminal::Terminal;
 use super::text::Texts;
@@ -168,11 +169,11 @@ impl Progress {
 }
 
 /// The line that says what the console's evaluation time is, and what it is not.
-pub fn tail_note(run: &RunSummary) -> String {
+pub fn tail_note(lang: Lang, times: &RunTimes) -> String {
     format!(
         "{} is the tail after generation ends; evaluation slots were busy for {:.2} s in all",
-        Texts::of(run.spec.lang).evaluation_time_name,
-        run.times.evaluation_busy_ms as f64 / 1_000.0
+        Texts::of(lang).evaluation_time_name,
+        times.evaluation_busy_ms as f64 / 1_000.0
     )
 }
 
@@ -214,10 +215,7 @@ impl Pace {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
-    use roundhouse_core::run::Lang;
-
     use super::*;
-    use crate::report::fixture::Fixture;
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -333,11 +331,12 @@ mod tests {
 
     #[test]
     fn tail_note_tells_the_busy_time_in_the_words_of_the_lines_above_it() {
-        let mut run = Fixture::empty().run;
-        run.times.evaluation_busy_ms = 12_340;
+        let times = RunTimes {
+            evaluation_busy_ms: 12_340,
+            ..RunTimes::default()
+        };
         let tail = "is the tail after generation ends; evaluation slots were busy for 12.34 s in all";
-        assert_eq!(tail_note(&run), format!("评估耗时 {tail}"));
-        Arc::make_mut(&mut run.spec).lang = Lang::En;
-        assert_eq!(tail_note(&run), format!("Evaluation time {tail}"));
+        assert_eq!(tail_note(Lang::Zh, &times), format!("评估耗时 {tail}"));
+        assert_eq!(tail_note(Lang::En, &times), format!("Evaluation time {tail}"));
     }
 }

@@ -120,7 +120,7 @@ pub fn report_of_bytes(summary: &[u8]) -> Result<String, ReportError> {
     Ok(write(&summary))
 }
 
-fn check_version(found: Option<u64>) -> Result<(), ReportError> {
+pub(super) fn check_version(found: Option<u64>) -> Result<(), ReportError> {
     match found {
         Some(found) if found > SCHEMA_VERSION => Err(ReportError::Newer { found }),
         Some(_) | None => Ok(()),

@@ -228,7 +228,7 @@ async fn blob_client(
     let service = BlobsServer::new(BlobService::new(blobs));
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::UnixListenerStream::new(listener)));
-    let address = roundhouse_worker::endpoint::CoordinatorAddress::Unix(socket);
+    let address = roundhouse_proto::CoordinatorAddress::Unix(socket);
     v1::blobs_client::BlobsClient::new(address.channel())
 }
 

@@ -12,7 +12,7 @@ const BYTES_MAX: usize = 255;
 
 /// Refuses a name that leads to another directory or hides: empty, with a `/`, with a control character, or
 /// beginning with a dot.
-pub(super) fn check(name: &str) -> Result<(), RunDirError> {
+pub(crate) fn check(name: &str) -> Result<(), RunDirError> {
     let refused = name.is_empty()
         || name.len() > BYTES_MAX
         || name.starts_with('.')

@@ -7,7 +7,8 @@ use std::path::Path;
 use bytes::Bytes;
 use roundhouse_proto::wire::v1::link_server::{Link as LinkService, LinkServer};
 use roundhouse_proto::{
-    Comparator, Digest, EvaluateWork, FailureClass, JobKind, Language, Limits, RunId, Work, WorkerId,
+    Comparator, CoordinatorAddress, Digest, EvaluateWork, FailureClass, JobKind, Language, Limits, RunId,
+    Work, WorkerId,
 };
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
@@ -16,7 +17,6 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use super::*;
-use crate::endpoint::CoordinatorAddress;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);

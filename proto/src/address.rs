@@ -1,4 +1,4 @@
-//! Where the coordinator is: a Unix socket, or a host and port.
+//! Where a coordinator is: a Unix socket, or a host and port. For whoever connects to one, workers and people alike.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +12,9 @@ use tonic::transport::{Channel, Endpoint, Uri};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent connection to another host is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Where a coordinator listens unless someone says otherwise.
+pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7717";
 
 /// Where the coordinator is.
 #[derive(Clone, Debug, PartialEq, Eq)]
