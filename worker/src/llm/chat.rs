@@ -110,13 +110,13 @@ impl ChatModel {
     }
 
     /// Asks it nothing more, for as long as this worker lives: the calls that wait for another try end, later ones are
-    /// not made. The first reason stays.
-    pub fn bench(&self, reason: &str) {
+    /// not made. The first reason stays; true for whoever gave it.
+    pub fn bench(&self, reason: &str) -> bool {
         self.benched.send_if_modified(|benched| {
-            let is_new = benched.is_none();
+            let is_first = benched.is_none();
             benched.get_or_insert_with(|| reason.to_owned());
-            is_new
-        });
+            is_first
+        })
     }
 
     fn adaptation(&self, model: &str) -> Adaptation {

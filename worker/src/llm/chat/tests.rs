@@ -580,8 +580,8 @@ async fn benched_endpoint_is_asked_nothing_more_and_calls_that_wait_end() {
     while server.calls_n() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    model.bench("401 Unauthorized");
-    model.bench("another reason");
+    assert!(model.bench("401 Unauthorized"));
+    assert!(!model.bench("another reason"));
     let refused = Err(AskError::KeyRefused {
         reason: "401 Unauthorized".to_owned(),
     });
