@@ -99,8 +99,8 @@ impl FromStr for KeySource {
 /// The flags that name endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct EndpointFlags {
-    /// A server with an OpenAI-compatible interface, asked by generation; repeatable [default: `openai` and
-    /// `deepseek`, where the environment has their keys]
+    /// A server with an OpenAI-compatible interface, for generation; repeatable. The environment gives two more:
+    /// `openai` (`OPENAI_API_KEY`, `OPENAI_BASE_URL`) and `deepseek` (`DEEPSEEK_API_KEY`, `DEEPSEEK_BASE_URL`)
     #[arg(long = "endpoint", value_name = "NAME=URL")]
     pub endpoints: Vec<EndpointFlag>,
     /// A file that holds an endpoint's key and nothing else; a FILE alone is for the first endpoint; repeatable
