@@ -5,6 +5,7 @@
 )]
 
 pub mod mask;
+pub mod model_server;
 pub mod processes;
 
 use std::path::{Path, PathBuf};

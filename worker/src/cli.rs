@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use roundhouse_proto::{CoordinatorAddress, Role};
 
 use crate::judge_command::JudgeArgs;
+use crate::llm::endpoint::EndpointFlags;
 
 /// Generates programs with a model and runs programs against tests.
 #[derive(Debug, Parser)]
@@ -29,7 +30,7 @@ pub enum Command {
 /// How a worker joins.
 #[derive(Debug, Args)]
 pub struct JoinArgs {
-    /// What to do: `gen` talks to the model, `eval` runs programs
+    /// What to do: `gen` talks to models, `eval` runs programs; `gen,eval` does both
     #[arg(
         long = "role",
         value_name = "gen|eval",
@@ -37,7 +38,7 @@ pub struct JoinArgs {
         value_delimiter = ','
     )]
     pub roles: Vec<Role>,
-    /// Jobs at a time [default: half the cores for gen, the cores for eval]
+    /// Jobs of each role at a time [default: half the cores for gen, the cores for eval]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub slots: Option<u32>,
     /// Where the coordinator is: `http://HOST:PORT` or `unix:PATH`
@@ -54,6 +55,9 @@ pub struct JoinArgs {
     /// The Python 3 that programs are run with [default: `python3` on the PATH]
     #[arg(long, value_name = "PATH", env = "ROUNDHOUSE_PYTHON")]
     pub python: Option<PathBuf>,
+    /// Where models are reached.
+    #[command(flatten)]
+    pub endpoints: EndpointFlags,
     /// Run programs even where the host lets nothing be shut in but resources
     #[arg(long)]
     pub i_know_this_is_unsafe: bool,

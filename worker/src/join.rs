@@ -5,10 +5,12 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
-use roundhouse_proto::link::{Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use roundhouse_proto::link::{EndpointOffer, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use roundhouse_proto::{Isolation, Language, Role, WorkerId};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -19,7 +21,12 @@ use crate::evaluate::pool::{Pool, cages_for};
 use crate::generate::prompts::Prompts;
 use crate::language::Interpreter;
 use crate::link::Link;
+use crate::llm::chat::{Delivery, Manner};
+use crate::llm::endpoint;
+use crate::llm::key::KeyFile;
+use crate::llm::models::Models;
 use crate::log::say;
+use crate::notices::{Console, Notices};
 use crate::slots::Slots;
 
 /// The exit code of a worker that cannot work on this machine, so that nobody starts it again.
@@ -43,7 +50,12 @@ pub fn run(args: JoinArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
-    let gone = args.with_parent.then(watch_parent);
+    let ends = Ends::watch(args.with_parent)?;
+    let console = if args.with_parent {
+        Console::Shared
+    } else {
+        Console::Own
+    };
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let slots_of = |role: Role| -> u32 {
         let usual = match role {
@@ -54,6 +66,7 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
             .unwrap_or_else(|| u32::try_from(usual).unwrap_or(u32::MAX))
     };
     let slots: BTreeMap<Role, u32> = args.roles.iter().map(|role| (*role, slots_of(*role))).collect();
+    let models = models(&args, console)?;
     let pool = match slots.get(&Role::Eval) {
         None => None,
         Some(slots) => match start_pool(&args, *slots)? {
@@ -61,15 +74,26 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
             Err(code) => return Ok(code),
         },
     };
+    let name = args
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("{}-{}", host_name(), std::process::id()));
+    let offers = models.endpoints().map(|name| EndpointOffer {
+        name: name.to_owned(),
+        benched: None,
+    });
+    let notices = Notices::new(
+        console,
+        args.coordinator.to_string(),
+        format!("{name} ({})", in_words(&slots)),
+        Instant::now(),
+    );
     let hello = Hello {
         protocol_min: PROTOCOL_VERSION_MIN,
         protocol_max: PROTOCOL_VERSION,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         worker: WorkerId(Uuid::new_v4()),
-        name: args
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}-{}", host_name(), std::process::id())),
+        name,
         languages: pool
             .iter()
             .map(|pool| (Language::Python3, pool.interpreter().name().to_owned()))
@@ -79,33 +103,59 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
         cores: u32::try_from(cores).unwrap_or(u32::MAX),
         boot_id: boot_id(),
         labels: BTreeMap::new(),
-        endpoints: Vec::new(),
+        endpoints: offers.collect(),
         time_limit_ms: None,
     };
     let link = Link::new(hello);
     let (grants_in, grants) = mpsc::channel(GRANTS_MAX);
     let prompts = Arc::new(Prompts::new(&BTreeMap::new()).context("read the prompts")?);
     let blobs = BlobClient::new(args.coordinator.channel());
-    let slots = Arc::new(Slots::new(Arc::clone(&link), blobs, prompts, pool));
+    let slots = Arc::new(Slots::new(Arc::clone(&link), blobs, prompts, pool, models));
     let serving = tokio::spawn(slots.serve(grants));
-    let leaving = tokio::spawn({
-        let link = Arc::clone(&link);
-        async move {
-            let Some(gone) = gone else { return };
-            let _ = gone.await;
-            // Said, not just done: what is held goes back without counting an attempt.
-            link.leave();
-        }
-    });
+    let leaving = tokio::spawn(leave_when_told(Arc::clone(&link), ends));
     let span = tracing::error_span!("link", coordinator = %args.coordinator);
     let stayed = link
-        .stay(args.coordinator.channel(), grants_in)
+        .stay(args.coordinator.channel(), grants_in, notices)
         .instrument(span)
         .await;
     leaving.abort();
     serving.abort();
     stayed?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The models that generation asks; none for a worker that does not generate.
+fn models(args: &JoinArgs, console: Console) -> anyhow::Result<Models> {
+    if !args.roles.contains(&Role::Gen) {
+        return match args.endpoints.given() {
+            None => Ok(Models::default()),
+            Some(flag) => anyhow::bail!(
+                "`{flag}` is for workers that generate\nhint: add `--role gen`, or leave the flag out: programs are \
+                 run without any key"
+            ),
+        };
+    }
+    let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+    let (endpoints, warnings) = endpoint::gather(&args.endpoints, variable, KeyFile::read)?;
+    for warning in warnings {
+        say(&warning);
+    }
+    if endpoints.is_empty() && console == Console::Own {
+        say(
+            "note: no endpoint and no key: only offline models can be run here\nhint: set `OPENAI_API_KEY` or \
+             `DEEPSEEK_API_KEY`, or `OPENAI_BASE_URL` for a server of your own, or give `--endpoint NAME=URL` and \
+             `--api-key-file FILE`",
+        );
+    }
+    let delivery = if args.endpoints.no_stream {
+        Delivery::Whole
+    } else {
+        Delivery::Stream
+    };
+    Models::new(endpoints, Manner::new(delivery)).context(
+        "prepare the connections to endpoints: a system without certificates needs the package `ca-certificates`, or \
+         `SSL_CERT_FILE`",
+    )
 }
 
 /// Makes the cages; `Err` is the exit code of a worker that refuses, which has said why.
@@ -136,6 +186,89 @@ fn start_pool(args: &JoinArgs, slots: u32) -> anyhow::Result<Result<Pool, ExitCo
         }
     }
     Ok(Ok(pool))
+}
+
+/// What makes a worker leave.
+enum Ends {
+    /// Whoever started it is gone. Ctrl-C is for them: this worker has a process group of its own, and pays no heed
+    /// where it is reached all the same.
+    WithParent {
+        gone: oneshot::Receiver<()>,
+        interrupt: Signal,
+    },
+    /// Somebody says so.
+    WhenTold { interrupt: Signal, terminate: Signal },
+}
+
+impl Ends {
+    fn watch(with_parent: bool) -> anyhow::Result<Self> {
+        let watch = |kind| signal(kind).context("watch for signals");
+        let interrupt = watch(SignalKind::interrupt())?;
+        Ok(if with_parent {
+            Self::WithParent {
+                gone: watch_parent(),
+                interrupt,
+            }
+        } else {
+            let terminate = watch(SignalKind::terminate())?;
+            Self::WhenTold { interrupt, terminate }
+        })
+    }
+}
+
+/// Lets the worker leave when it is time.
+async fn leave_when_told(link: Arc<Link>, ends: Ends) {
+    match ends {
+        Ends::WithParent {
+            mut gone,
+            mut interrupt,
+        } => {
+            loop {
+                tokio::select! {
+                    _ = &mut gone => break,
+                    _ = interrupt.recv() => {}
+                }
+            }
+            // Said, not just done: what is held goes back without counting an attempt.
+            link.leave();
+        }
+        Ends::WhenTold {
+            mut interrupt,
+            mut terminate,
+        } => {
+            told(&mut interrupt, &mut terminate).await;
+            match link.finish() {
+                0 => return,
+                n => say(&format!(
+                    "finishing {}; Ctrl-C once more gives them back",
+                    jobs(n)
+                )),
+            }
+            told(&mut interrupt, &mut terminate).await;
+            say(&format!("giving back {}", jobs(link.held_n())));
+            link.leave();
+        }
+    }
+}
+
+async fn told(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn jobs(n: usize) -> String {
+    match n {
+        1 => "1 job".to_owned(),
+        n => format!("{n} jobs"),
+    }
+}
+
+/// Slots for people, such as `gen 8, eval 2`.
+fn in_words(slots: &BTreeMap<Role, u32>) -> String {
+    let words: Vec<String> = slots.iter().map(|(role, n)| format!("{role} {n}")).collect();
+    words.join(", ")
 }
 
 /// Comes when standard input ends: whoever started this worker is gone. A thread of its own reads, so that nothing

@@ -10,6 +10,7 @@ pub mod language;
 pub mod link;
 pub mod llm;
 pub mod log;
+pub mod notices;
 pub mod slots;
 
 pub use roundhouse_sandbox::enter_if_cage;

@@ -6,14 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use roundhouse_proto::link::{CoordMsg, Hello, JobGrant, RunningLease, WorkerMsg};
+use roundhouse_proto::link::{CoordMsg, EndpointOffer, Hello, JobGrant, RunningLease, WorkerMsg};
 use roundhouse_proto::wire::v1;
 use roundhouse_proto::wire::v1::link_client::LinkClient;
+use roundhouse_proto::work::Priority;
 use roundhouse_proto::{Failure, JobId, LeaseId, Payload, Role};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+
+use crate::notices::Notices;
 
 /// Messages that wait to be sent.
 const OUTGOING_MAX: usize = 1_024;
@@ -23,8 +26,6 @@ const PREFETCH: u32 = 2;
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
 /// As above.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
-/// How long the coordinator may be out of reach before that is said.
-const UNREACHABLE_TOLD_AFTER: Duration = Duration::from_secs(1);
 /// How long the coordinator may take to hear a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -45,6 +46,7 @@ pub struct LeaseNews {
 struct Held {
     job: JobId,
     role: Role,
+    priority: Priority,
     since: Instant,
     news: watch::Sender<LeaseNews>,
 }
@@ -60,17 +62,33 @@ struct State {
     is_draining: bool,
     /// It goes home once it holds nothing.
     ends_when_idle: bool,
+    /// It leaves of its own accord: what it is handed from now on it gives back.
+    is_leaving: bool,
+    /// Endpoints that it asks nothing more, and why.
+    benched: BTreeMap<String, String>,
 }
 
 impl State {
-    /// Goes without one held job of a role; where to say what about the room it leaves.
-    fn offer_again(&mut self, role: Role) -> Option<(mpsc::Sender<WorkerMsg>, WorkerMsg)> {
+    fn held_n(&self, role: Role) -> usize {
+        self.held.values().filter(|held| held.role == role).count()
+    }
+
+    /// Whether a job is to be done although the worker leaves: the tests of a round, as long as sessions are held here
+    /// that may wait for them, since there may be nobody else to run them.
+    fn is_needed_to_finish(&self, role: Role, priority: Priority) -> bool {
+        role == Role::Eval && priority == Priority::URGENT && self.held_n(Role::Gen) > 0
+    }
+
+    /// Goes without one held job; where to say what about the room it leaves.
+    fn offer_again(&mut self, held: &Held) -> Option<(mpsc::Sender<WorkerMsg>, WorkerMsg)> {
+        let role = held.role;
         let owed = self.owed.entry(role).or_default();
         if *owed > 0 {
             *owed -= 1;
             return None;
         }
-        if self.is_draining {
+        let is_needed = self.is_leaving && self.is_needed_to_finish(role, held.priority);
+        if self.is_draining && !is_needed {
             return None;
         }
         Some((self.outgoing.clone()?, WorkerMsg::Credit { role, n: 1 }))
@@ -80,6 +98,7 @@ impl State {
 /// The worker's end of the link, shared by its jobs.
 #[derive(Debug)]
 pub struct Link {
+    /// As it was at the beginning; [`Link::hello`] is what is said.
     hello: Hello,
     state: Mutex<State>,
     /// Counts the links so far; changes when one comes up or is lost.
@@ -118,20 +137,24 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins, and joins again after every loss, until the coordinator refuses, or it goes home: sent by the
-    /// coordinator, or by [`Self::leave`]. Grants come out of `grants`.
+    /// Joins, and joins again after every loss, for as long as it takes: until the coordinator refuses, or it goes
+    /// home, sent by the coordinator, or by [`Self::leave`] or [`Self::finish`]. Grants come out of `grants`.
     ///
     /// # Errors
     /// The coordinator refuses this worker.
-    pub async fn stay(&self, channel: Channel, grants: mpsc::Sender<JobGrant>) -> Result<(), LinkError> {
+    pub async fn stay(
+        &self,
+        channel: Channel,
+        grants: mpsc::Sender<JobGrant>,
+        mut notices: Notices,
+    ) -> Result<(), LinkError> {
         let mut wait = RECONNECT_MIN;
-        let mut unreachable = Unreachable::default();
         loop {
             let began = Instant::now();
-            match self.join_once(channel.clone(), &grants).await? {
+            match self.join_once(channel.clone(), &grants, &mut notices).await? {
                 Ended::SentHome => return Ok(()),
-                Ended::Lost => unreachable = Unreachable::default(),
-                Ended::NeverUp(status) => unreachable.tell(&status),
+                Ended::Lost => {}
+                Ended::NeverUp(status) => notices.failed(Instant::now(), &status),
             }
             if began.elapsed() > RECONNECT_MAX {
                 wait = RECONNECT_MIN;
@@ -151,15 +174,74 @@ impl Link {
         self.goes_home.send_replace(true);
     }
 
+    /// Takes nothing new, gives back what it is handed from now on, and goes home once it holds nothing. How many jobs
+    /// it holds.
+    pub fn finish(&self) -> usize {
+        let mut state = self.state();
+        state.is_draining = true;
+        state.is_leaving = true;
+        state.ends_when_idle = true;
+        if state.held.is_empty() {
+            self.goes_home.send_replace(true);
+        }
+        state.held.len()
+    }
+
+    /// How many jobs it holds.
+    pub fn held_n(&self) -> usize {
+        self.state().held.len()
+    }
+
+    /// Whether a job that it was just handed is to be done, and not given back because it leaves.
+    pub fn takes(&self, grant: &JobGrant) -> bool {
+        let state = self.state();
+        !state.is_leaving || state.is_needed_to_finish(grant.work.role(), grant.priority)
+    }
+
+    /// What it says of itself now, benched endpoints included.
+    fn hello(&self) -> Hello {
+        let state = self.state();
+        let mut hello = self.hello.clone();
+        for EndpointOffer { name, benched } in &mut hello.endpoints {
+            if let Some(reason) = state.benched.get(name) {
+                *benched = Some(reason.clone());
+            }
+        }
+        hello
+    }
+
+    /// Says that an endpoint is asked nothing more: on this link before anything that is said after this returns, on
+    /// later ones first of all.
+    pub async fn bench(&self, endpoint: &str, reason: &str) {
+        let outgoing = {
+            let mut state = self.state();
+            let benched = state.benched.entry(endpoint.to_owned());
+            benched.or_insert_with(|| reason.to_owned());
+            state.outgoing.clone()
+        };
+        // Where no link is up, the next one says it before it offers any room: in its hello, or when it comes up.
+        if let Some(outgoing) = outgoing {
+            let (endpoint, reason) = (endpoint.to_owned(), reason.to_owned());
+            let _ = outgoing.send(WorkerMsg::Benched { endpoint, reason }).await;
+        }
+    }
+
     async fn sent_home(&self) {
         // Cannot fail: the sender is this link's own.
         let _ = self.goes_home.subscribe().wait_for(|goes_home| *goes_home).await;
     }
 
-    async fn join_once(&self, channel: Channel, grants: &mpsc::Sender<JobGrant>) -> Result<Ended, LinkError> {
+    async fn join_once(
+        &self,
+        channel: Channel,
+        grants: &mpsc::Sender<JobGrant>,
+        notices: &mut Notices,
+    ) -> Result<Ended, LinkError> {
         let (sender, receiver) = mpsc::channel(OUTGOING_MAX);
-        // Room for the first three messages is there: the queue is new.
-        let _ = sender.try_send(WorkerMsg::Hello(self.hello.clone()));
+        let hello = self.hello();
+        let offers = hello.endpoints.clone();
+        // Room for the first few messages is there: the queue is new.
+        let _ = sender.try_send(WorkerMsg::Hello(hello));
         let outgoing = ReceiverStream::new(receiver).map(v1::WorkerMsg::from);
         let mut client = LinkClient::new(channel);
         let mut incoming = tokio::select! {
@@ -171,6 +253,7 @@ impl Link {
         };
         let mut ping = tokio::time::interval(Duration::from_secs(2));
         let mut ping_seq = 0;
+        let mut was_up = false;
         let ended = loop {
             let msg = tokio::select! {
                 msg = incoming.message() => msg,
@@ -201,7 +284,9 @@ impl Link {
             match msg {
                 CoordMsg::Welcome { ping_ms, .. } => {
                     ping = tokio::time::interval(Duration::from_millis(ping_ms.max(100)));
-                    self.come_up(&sender);
+                    self.come_up(&sender, &offers);
+                    was_up = true;
+                    notices.came_up();
                 }
                 CoordMsg::Reject { reason, .. } => return Err(LinkError::Rejected { reason }),
                 CoordMsg::Jobs(jobs) => {
@@ -236,11 +321,20 @@ impl Link {
         };
         self.state().outgoing = None;
         self.changed.send_modify(|n| *n += 1);
+        match ended {
+            Ended::Lost if was_up => notices.was_lost(Instant::now()),
+            Ended::Lost => {
+                let why = tonic::Status::unavailable("it ends the link before it lets anybody in");
+                notices.failed(Instant::now(), &why);
+            }
+            Ended::NeverUp(_) | Ended::SentHome => {}
+        }
         Ok(ended)
     }
 
-    /// States what is held, offers what room is left, and lets waiting messages go.
-    fn come_up(&self, sender: &mpsc::Sender<WorkerMsg>) {
+    /// States what is held, offers what room is left, and lets waiting messages go. `offers` are the endpoints as the
+    /// hello of this link has them.
+    fn come_up(&self, sender: &mpsc::Sender<WorkerMsg>, offers: &[EndpointOffer]) {
         let mut state = self.state();
         let running = state
             .held
@@ -256,16 +350,27 @@ impl Link {
             running,
             spooled: Vec::new(),
         });
+        for EndpointOffer { name, benched } in offers {
+            // Benched since the hello was made.
+            if let (None, Some(reason)) = (benched, state.benched.get(name)) {
+                let (endpoint, reason) = (name.clone(), reason.clone());
+                let _ = sender.try_send(WorkerMsg::Benched { endpoint, reason });
+            }
+        }
         for (role, slots) in &self.hello.slots {
-            let held = state.held.values().filter(|held| held.role == *role).count();
-            let held = u32::try_from(held).unwrap_or(u32::MAX);
+            let held = u32::try_from(state.held_n(*role)).unwrap_or(u32::MAX);
             let room = match role {
                 Role::Gen => *slots,
                 Role::Eval => slots + PREFETCH,
             };
-            let n = room.saturating_sub(held);
+            let mut n = room.saturating_sub(held);
             state.owed.insert(*role, held.saturating_sub(room));
-            if n > 0 && !state.is_draining {
+            let is_needed = state.is_leaving && state.is_needed_to_finish(*role, Priority::URGENT);
+            if state.is_draining {
+                // Room for one makes it somebody whom urgent jobs can be sent to beyond its room.
+                n = n.min(u32::from(is_needed));
+            }
+            if n > 0 {
                 let _ = sender.try_send(WorkerMsg::Credit { role: *role, n });
             }
         }
@@ -280,6 +385,7 @@ impl Link {
         let held = Held {
             job: grant.job,
             role,
+            priority: grant.priority,
             since: Instant::now(),
             news,
         };
@@ -338,20 +444,35 @@ impl Link {
 
     /// Lets a lease go and offers its room again.
     pub async fn let_go(&self, lease: LeaseId) {
-        let offer = {
+        self.part_with(lease, None).await;
+    }
+
+    /// Gives a job back, to go on elsewhere from its last stored event, and offers its room again. Where no link is
+    /// up, the next one's inventory lacks it, which says the same.
+    pub async fn give_back(&self, lease: LeaseId, reason: String) {
+        self.part_with(lease, Some(WorkerMsg::Nack { lease, reason }))
+            .await;
+    }
+
+    async fn part_with(&self, lease: LeaseId, farewell: Option<WorkerMsg>) {
+        let (outgoing, offer) = {
             let mut state = self.state();
             let Some(held) = state.held.remove(&lease) else {
                 return;
             };
-            if state.ends_when_idle && state.held.is_empty() {
-                self.goes_home.send_replace(true);
-            }
-            state.offer_again(held.role)
+            (state.outgoing.clone(), state.offer_again(&held))
         };
+        // What is sent waits for room: an offer that is dropped is a slot that stays empty. On a link that was lost
+        // meanwhile nothing is missing: the next one says what is held and offers all the room there is.
+        if let (Some(outgoing), Some(farewell)) = (outgoing, farewell) {
+            let _ = outgoing.send(farewell).await;
+        }
         if let Some((outgoing, credit)) = offer {
-            // Waits for room: an offer that is dropped is a slot that stays empty. On a link that was lost meanwhile
-            // nothing is missing: the next one offers all the room there is.
             let _ = outgoing.send(credit).await;
+        }
+        let state = self.state();
+        if state.ends_when_idle && state.held.is_empty() {
+            self.goes_home.send_replace(true);
         }
     }
 }
@@ -374,23 +495,6 @@ async fn say_goodbye(sender: mpsc::Sender<WorkerMsg>, mut incoming: tonic::Strea
         }
     };
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, heard).await;
-}
-
-/// Since when the coordinator is out of reach, and whether that was said.
-#[derive(Default)]
-struct Unreachable {
-    since: Option<Instant>,
-    is_told: bool,
-}
-
-impl Unreachable {
-    fn tell(&mut self, status: &tonic::Status) {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= UNREACHABLE_TOLD_AFTER && !std::mem::replace(&mut self.is_told, true) {
-            let error = status as &dyn std::error::Error;
-            tracing::warn!(error, "the coordinator cannot be reached and is tried again");
-        }
-    }
 }
 
 /// Somewhere between half of a wait and all of it, so that workers do not come back all at once.

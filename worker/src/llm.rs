@@ -7,7 +7,12 @@ use std::future::Future;
 
 use roundhouse_proto::{Failure, FinishReason, Sampling, Speaker, Usage};
 
+pub mod chat;
+pub mod endpoint;
+pub mod key;
+pub mod models;
 pub mod reference;
+pub mod retry;
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,10 @@ use crate::evaluate::pool::{Evaluation, Pool};
 use crate::generate::prompts::Prompts;
 use crate::generate::{HoldError, Session, SessionError, SessionPort, Task, blobs_needed, hold};
 use crate::link::{Link, Void};
+use crate::llm::chat::ChatModel;
+use crate::llm::models::Models;
 use crate::llm::reference::Reference;
+use crate::log::say;
 
 /// Longest message of a failure.
 const MESSAGE_CHARS_MAX: usize = 500;
@@ -34,6 +37,7 @@ pub struct Slots {
     blobs: BlobClient,
     prompts: Arc<Prompts>,
     pool: Option<Pool>,
+    models: Models,
     /// Room for the test sets of evaluations.
     loaded: Semaphore,
 }
@@ -42,9 +46,9 @@ pub struct Slots {
 enum Stopped {
     /// The lease is void: nobody wants it any more.
     Void,
-    /// The job is to be given back: the endpoint refuses the key.
-    KeyRefused {
-        /// What the endpoint said.
+    /// The job is to be given back: it can go on elsewhere from its last stored event.
+    GivenBack {
+        /// Why.
         reason: String,
     },
     /// A failure of ours, to be told, with the calls that may have been paid and brought nothing.
@@ -63,15 +67,30 @@ impl From<Void> for Stopped {
     }
 }
 
+/// What a session asks.
+enum Asked {
+    /// The offline model.
+    Reference(Reference),
+    /// The models of an endpoint.
+    Chat(Arc<ChatModel>),
+}
+
 impl Slots {
     /// Slots of a worker; no `pool` for one that runs no program.
-    pub fn new(link: Arc<Link>, blobs: BlobClient, prompts: Arc<Prompts>, pool: Option<Pool>) -> Self {
+    pub fn new(
+        link: Arc<Link>,
+        blobs: BlobClient,
+        prompts: Arc<Prompts>,
+        pool: Option<Pool>,
+        models: Models,
+    ) -> Self {
         let loaded = pool.as_ref().map_or(0, Pool::cages) + LOADED_AHEAD;
         Self {
             link,
             blobs,
             prompts,
             pool,
+            models,
             loaded: Semaphore::new(loaded),
         }
     }
@@ -98,6 +117,11 @@ impl Slots {
     }
 
     async fn work(&self, grant: JobGrant) {
+        if !self.link.takes(&grant) {
+            let reason = "the worker leaves and takes nothing new".to_owned();
+            self.link.give_back(grant.lease, reason).await;
+            return;
+        }
         let JobGrant {
             job,
             lease,
@@ -124,8 +148,9 @@ impl Slots {
         match done {
             Ok(()) => tracing::debug!(%job, %lease, "a job is done"),
             Err(Stopped::Void) => tracing::info!(%job, %lease, "a job is dropped: its lease is void"),
-            Err(Stopped::KeyRefused { reason }) => {
-                tracing::warn!(%job, %lease, reason, "a job is given back: the endpoint refuses the key");
+            Err(Stopped::GivenBack { reason }) => {
+                tracing::info!(%job, %lease, reason, "a job is given back");
+                self.link.give_back(lease, reason).await;
             }
             Err(Stopped::Failed(mut failure, unaccounted)) => {
                 tracing::warn!(%job, %lease, error = %failure, "a job failed");
@@ -149,19 +174,7 @@ impl Slots {
             Some(digest) => decode("TestSet", self.blobs.fetch(digest).await?, TestSet::from_bytes).await?,
             None => TestSet::default(),
         };
-        // The only model there is; a worker is never handed another, since it announces no endpoint.
-        let Some(reference) = work.reference else {
-            let message = format!("this worker cannot reach the model `{}`", work.settings.model);
-            return Err(Failure {
-                class: FailureClass::Model,
-                message,
-            }
-            .into());
-        };
-        let reference = self.blobs.fetch(reference).await?;
-        let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes).await?;
-        let model = Reference::new(material, work.settings.tester);
-
+        let model = self.model(&work).await?;
         let mut texts = Vec::new();
         for digest in blobs_needed(&work.resume) {
             texts.push((digest, self.blobs.fetch(digest).await?));
@@ -206,11 +219,57 @@ impl Slots {
             seq: stored_n,
             is_void: false,
         };
-        match hold(session, &model, &mut port).await {
+        let held = match &model {
+            Asked::Reference(model) => hold(session, model, &mut port).await,
+            Asked::Chat(model) => hold(session, &**model, &mut port).await,
+        };
+        match held {
             Ok(()) => Ok(()),
             Err(_) if port.is_void => Err(Stopped::Void),
-            Err(HoldError::KeyRefused { reason }) => Err(Stopped::KeyRefused { reason }),
+            Err(HoldError::KeyRefused { reason }) => {
+                if let Asked::Chat(model) = &model {
+                    self.bench(model, &reason).await;
+                }
+                Err(Stopped::GivenBack { reason })
+            }
             Err(HoldError::Failed { failure, unaccounted }) => Err(Stopped::Failed(failure, unaccounted)),
+        }
+    }
+
+    /// The model that a session asks.
+    async fn model(&self, work: &GenerateWork) -> Result<Asked, Stopped> {
+        if let Some(reference) = work.reference {
+            let reference = self.blobs.fetch(reference).await?;
+            let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes).await?;
+            return Ok(Asked::Reference(Reference::new(material, work.settings.tester)));
+        }
+        let Some(endpoint) = &work.endpoint else {
+            let message = format!("this worker cannot reach the model `{}`", work.settings.model);
+            let class = FailureClass::Model;
+            return Err(Failure { class, message }.into());
+        };
+        let reason = match self.models.of(endpoint) {
+            None => format!("this worker has no endpoint called `{endpoint}`"),
+            Some(model) => match model.benched() {
+                None => return Ok(Asked::Chat(Arc::clone(model))),
+                Some(reason) => reason,
+            },
+        };
+        Err(Stopped::GivenBack { reason })
+    }
+
+    /// Asks an endpoint nothing more. Its other sessions are given back when they reach their next call; that this was
+    /// said before is seen to here: they learn of it only after it was.
+    async fn bench(&self, model: &ChatModel, reason: &str) {
+        if model.benched().is_none() {
+            self.link.bench(model.name(), reason).await;
+            let is_first = model.bench(reason);
+            if is_first {
+                let name = model.name();
+                say(&format!(
+                    "warning: endpoint `{name}` refuses the key and is asked nothing more: {reason}"
+                ));
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use super::*;
+use crate::notices::Console;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,6 +104,22 @@ fn serve(socket: &Path, links: mpsc::Sender<Side>) {
     tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
 }
 
+fn offer(benched: Option<&str>) -> EndpointOffer {
+    EndpointOffer {
+        name: "far".to_owned(),
+        benched: benched.map(str::to_owned),
+    }
+}
+
+fn notices() -> Notices {
+    Notices::new(
+        Console::Shared,
+        "test".to_owned(),
+        "test".to_owned(),
+        Instant::now(),
+    )
+}
+
 fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
@@ -120,14 +137,14 @@ fn bench() -> Bench {
         cores: 1,
         boot_id: "boot".to_owned(),
         labels: BTreeMap::new(),
-        endpoints: Vec::new(),
+        endpoints: vec![offer(None)],
         time_limit_ms: None,
     });
     let (grants_in, grants) = mpsc::channel(64);
     let staying = tokio::spawn({
         let link = Arc::clone(&link);
         let channel = CoordinatorAddress::Unix(socket).channel();
-        async move { link.stay(channel, grants_in).await }
+        async move { link.stay(channel, grants_in, notices()).await }
     });
     Bench {
         link,
@@ -383,9 +400,174 @@ async fn worker_leaves_while_no_coordinator_is_there() {
     bench.staying.abort();
     let staying = tokio::spawn({
         let link = Arc::clone(&link);
-        async move { link.stay(channel, grants_in).await }
+        async move { link.stay(channel, grants_in, notices()).await }
     });
     link.leave();
     let ended = tokio::time::timeout(PATIENCE, staying).await;
     assert!(ended.unwrap().unwrap().is_ok());
+}
+
+fn benched() -> WorkerMsg {
+    WorkerMsg::Benched {
+        endpoint: "far".to_owned(),
+        reason: "401".to_owned(),
+    }
+}
+
+fn nack(seq: u64) -> WorkerMsg {
+    WorkerMsg::Nack {
+        lease: lease(seq),
+        reason: "401".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn benched_endpoint_is_told_before_the_job_is_given_back_and_its_room_offered() {
+    let mut bench = bench();
+    let mut side = bench.next_link().await;
+    side.welcome().await;
+    bench.grant(&side, 1..2).await;
+    bench.link.bench("far", "401").await;
+    bench.link.give_back(lease(1), "401".to_owned()).await;
+    assert_eq!(side.hear().await, Some(benched()));
+    assert_eq!(side.hear().await, Some(nack(1)));
+    let credit = WorkerMsg::Credit {
+        role: Role::Eval,
+        n: 1,
+    };
+    assert_eq!(side.hear().await, Some(credit));
+}
+
+#[tokio::test]
+async fn endpoint_that_was_benched_while_the_link_was_down_is_told_first_on_the_next_one() {
+    let mut bench = bench();
+    let mut first = bench.next_link().await;
+    first.welcome().await;
+    bench.grant(&first, 1..2).await;
+    drop(first);
+    let mut second = bench.next_link().await;
+    let Some(WorkerMsg::Hello(hello)) = second.hear().await else {
+        panic!("hello comes first");
+    };
+    assert_eq!(hello.endpoints, [offer(None)]);
+    // Between hello and welcome: too late for the one, and not yet up.
+    bench.link.bench("far", "401").await;
+    bench.link.give_back(lease(1), "401".to_owned()).await;
+    let (lease_ms, ping_ms) = (10_000, 2_000);
+    second
+        .say(CoordMsg::Welcome {
+            epoch: 1,
+            lease_ms,
+            ping_ms,
+        })
+        .await;
+    let nothing = WorkerMsg::Inventory {
+        running: Vec::new(),
+        spooled: Vec::new(),
+    };
+    assert_eq!(second.hear().await, Some(nothing));
+    assert_eq!(second.hear().await, Some(benched()));
+    assert!(matches!(
+        second.hear().await,
+        Some(WorkerMsg::Credit { n: ROOM, .. })
+    ));
+    drop(second);
+
+    let mut third = bench.next_link().await;
+    let Some(WorkerMsg::Hello(hello)) = third.hear().await else {
+        panic!("hello comes first");
+    };
+    assert_eq!(hello.endpoints, [offer(Some("401"))]);
+}
+
+#[tokio::test]
+async fn worker_that_finishes_offers_no_room_and_goes_home_once_it_holds_nothing() {
+    let mut bench = bench();
+    let mut side = bench.next_link().await;
+    side.welcome().await;
+    bench.grant(&side, 1..3).await;
+    assert_eq!(bench.link.finish(), 2);
+    let late = grant(3);
+    assert!(!bench.link.takes(&late));
+    bench.grant(&side, 3..4).await;
+    bench.link.give_back(lease(3), "401".to_owned()).await;
+    assert_eq!(side.hear().await, Some(nack(3)));
+    bench.link.let_go(lease(1)).await;
+    drop(side);
+
+    let mut side = bench.next_link().await;
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Hello(_))));
+    let (lease_ms, ping_ms) = (10_000, 2_000);
+    side.say(CoordMsg::Welcome {
+        epoch: 1,
+        lease_ms,
+        ping_ms,
+    })
+    .await;
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Inventory { running, .. }) if running.len() == 1));
+    bench.link.let_go(lease(2)).await;
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
+    drop(side);
+    assert!(bench.staying.await.unwrap().is_ok());
+}
+
+/// A session, whose tests may come back to the worker that holds it.
+fn session(seq: u64) -> JobGrant {
+    JobGrant {
+        work: Work::Generate(roundhouse_proto::GenerateWork {
+            statement: Digest::of(b"s"),
+            public_cases: None,
+            reference: None,
+            recording: None,
+            endpoint: None,
+            entry_point: None,
+            time_limit_ms: None,
+            memory_limit_bytes: None,
+            settings: roundhouse_proto::SessionSettings {
+                method: roundhouse_proto::Method::SelfCollaboration,
+                model: "m".to_owned(),
+                model_for: BTreeMap::new(),
+                sampling: roundhouse_proto::Sampling::default(),
+                max_rounds: 2,
+                tester: roundhouse_proto::TesterMode::Cases,
+                language: Language::Python3,
+                patch: true,
+                comparator: Comparator::CodeContests,
+                limits: Limits::default(),
+                final_choice: roundhouse_proto::FinalChoice::Last,
+            },
+            resume: Vec::new(),
+            reports: Vec::new(),
+            prompts: None,
+        }),
+        ..grant(seq)
+    }
+}
+
+#[tokio::test]
+async fn worker_that_finishes_still_runs_the_tests_that_its_own_sessions_may_wait_for() {
+    let mut bench = bench();
+    let mut side = bench.next_link().await;
+    side.welcome().await;
+    side.say(CoordMsg::Jobs(vec![session(1)])).await;
+    assert_eq!(bench.grants.recv().await.map(|grant| grant.lease), Some(lease(1)));
+    bench.link.finish();
+    let urgent = JobGrant {
+        priority: Priority::URGENT,
+        ..grant(2)
+    };
+    assert!(bench.link.takes(&urgent));
+    assert!(!bench.link.takes(&grant(3)));
+    assert!(!bench.link.takes(&session(4)));
+    side.say(CoordMsg::Jobs(vec![urgent.clone()])).await;
+    assert_eq!(bench.grants.recv().await, Some(urgent.clone()));
+    bench.link.let_go(lease(2)).await;
+    let credit = WorkerMsg::Credit {
+        role: Role::Eval,
+        n: 1,
+    };
+    assert_eq!(side.hear().await, Some(credit));
+    bench.link.let_go(lease(1)).await;
+    assert!(!bench.link.takes(&urgent));
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
 }
