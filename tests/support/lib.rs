@@ -4,6 +4,7 @@
     reason = "what was left out is said where whoever runs the tests sees it"
 )]
 
+pub mod fleet;
 pub mod mask;
 pub mod model_server;
 pub mod processes;
@@ -167,7 +168,7 @@ impl Default for Place {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what the programs print is UTF-8");
         Self {
             code: output.status.code(),
