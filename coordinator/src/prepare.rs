@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::blobs::Blobs;
 use crate::dataset::Loaded;
 use crate::preset::SessionChoices;
-use crate::run_args::{ProblemNames, RunArgs};
+use crate::run_args::{ProblemNames, SpecArgs};
 use crate::run_dir::name::safe_names;
 
 /// Name of the offline model.
@@ -30,7 +30,7 @@ const REFERENCE_CASES_MAX: usize = 3;
 /// What a run is about, before it has a directory.
 pub struct Plan<'a> {
     /// The flags.
-    pub args: &'a RunArgs,
+    pub args: &'a SpecArgs,
     /// The model.
     pub model: &'a str,
     /// The data set.
@@ -43,8 +43,10 @@ pub struct Plan<'a> {
     pub prompts: BTreeMap<String, Digest>,
     /// Those of them that are not built in.
     pub prompt_set: PromptSet,
-    /// Cores of this host.
-    pub cores: u32,
+    /// Generation slots asked for.
+    pub workers: u32,
+    /// Evaluation slots asked for.
+    pub eval_workers: u32,
 }
 
 impl Plan<'_> {
@@ -175,8 +177,8 @@ impl Plan<'_> {
             },
             parallel: !args.sequential,
             staged: args.staged,
-            workers: args.workers(self.cores),
-            eval_workers: args.eval_workers(self.cores),
+            workers: self.workers,
+            eval_workers: self.eval_workers,
             attempts_max: args.attempts_max,
             data_set: DataSet {
                 name: self.loaded.info.format.title().to_owned(),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use roundhouse_proto::{Sampling, TesterMode};
 
-use crate::run_args::RunArgs;
+use crate::run_args::SpecArgs;
 
 /// Settings of a known experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Default for SessionChoices {
 
 impl SessionChoices {
     /// What the command line comes to.
-    pub fn of(args: &RunArgs) -> Self {
+    pub fn of(args: &SpecArgs) -> Self {
         let base = args.preset.map(Preset::choices).unwrap_or_default();
         Self {
             max_rounds: args.max_rounds.unwrap_or(base.max_rounds),
@@ -112,7 +112,7 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        run: RunArgs,
+        run: SpecArgs,
     }
 
     fn chosen(flags: &str) -> SessionChoices {

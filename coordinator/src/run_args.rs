@@ -1,4 +1,4 @@
-//! The flags of `coordinator run`.
+//! The flags of `coordinator run`, and those that describe a run wherever it takes place.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -31,13 +31,9 @@ stand-in for a model.
 Exit codes: 0 done · 1 error · 2 usage · 3 finished, but some problems have no verdict · 4 nothing to do · \
 100 --fail-under not met · 130 interrupted (state saved; the command that goes on is printed)")]
 pub struct RunArgs {
-    /// The problems: CodeContests (parquet or JSONL), APPS, or JSONL with `all_test_cases`; .gz and .zst too
-    /// [default: the bundled problems, with `--model reference` only]
-    #[arg(long, value_name = "FILE", env = "ROUNDHOUSE_PROBLEMS")]
-    pub problems: Option<PathBuf>,
-    /// The model; `reference` is an offline stand-in that answers with the data set's own programs
-    #[arg(long, value_name = "MODEL", env = "ROUNDHOUSE_MODEL")]
-    pub model: Option<String>,
+    /// What the run is.
+    #[command(flatten)]
+    pub spec: SpecArgs,
     /// Go on with a run that was interrupted, or try its errors again
     #[arg(
         long,
@@ -49,21 +45,6 @@ pub struct RunArgs {
         ]
     )]
     pub resume: Option<PathBuf>,
-
-    /// Only the first N problems
-    #[arg(long, value_name = "N", help_heading = "Which problems")]
-    pub limit: Option<usize>,
-    /// Only these: ids of the data set, `problem_007`, or positions, separated by commas
-    #[arg(
-        long,
-        value_name = "A,B",
-        value_delimiter = ',',
-        help_heading = "Which problems"
-    )]
-    pub ids: Vec<String>,
-    /// Only those whose id holds this text
-    #[arg(long, value_name = "TEXT", help_heading = "Which problems")]
-    pub filter: Option<String>,
 
     /// Sessions held at a time [default: half the cores, at least 1]
     #[arg(
@@ -84,15 +65,6 @@ pub struct RunArgs {
         help_heading = "How much at a time"
     )]
     pub eval_workers: Option<u32>,
-    /// Hold several sessions at a time (the default)
-    #[arg(long, help_heading = "How much at a time")]
-    pub parallel: bool,
-    /// Hold one session at a time, in data-set order; overrides --parallel and --workers
-    #[arg(long, help_heading = "How much at a time")]
-    pub sequential: bool,
-    /// Evaluate only after every session has ended
-    #[arg(long, help_heading = "How much at a time")]
-    pub staged: bool,
 
     /// Where run directories are made
     #[arg(
@@ -103,15 +75,6 @@ pub struct RunArgs {
         help_heading = "Where files go"
     )]
     pub output_dir: PathBuf,
-    /// After what the directories of problems are named: their `position` in the file (`problem_007`), or their id in
-    /// the `source`, made safe
-    #[arg(
-        long,
-        value_name = "position|source",
-        default_value = "position",
-        help_heading = "Where files go"
-    )]
-    pub problem_names: ProblemNames,
     /// Where the state of the run is kept [default: RUN_DIR/.state]
     #[arg(
         long,
@@ -121,6 +84,67 @@ pub struct RunArgs {
     )]
     pub data_dir: Option<PathBuf>,
 
+    /// The Python 3 that programs are run with [default: `python3` on the PATH]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "ROUNDHOUSE_PYTHON",
+        help_heading = "Judging"
+    )]
+    pub python: Option<PathBuf>,
+    /// Run programs even where the host lets nothing but resources be bounded
+    #[arg(long, help_heading = "Judging")]
+    pub i_know_this_is_unsafe: bool,
+
+    /// Exit with 100 if Pass@1, in percent, is below this
+    #[arg(long, value_name = "PERCENT", value_parser = in_range(0.0, 100.0), help_heading = "When things go wrong")]
+    pub fail_under: Option<f64>,
+}
+
+/// What a run is, wherever it takes place.
+#[derive(Clone, Debug, Args)]
+pub struct SpecArgs {
+    /// The problems: CodeContests (parquet or JSONL), APPS, or JSONL with `all_test_cases`; .gz and .zst too
+    /// [default: the bundled problems, with `--model reference` only]
+    #[arg(long, value_name = "FILE", env = "ROUNDHOUSE_PROBLEMS")]
+    pub problems: Option<PathBuf>,
+    /// The model; `reference` is an offline stand-in that answers with the data set's own programs
+    #[arg(long, value_name = "MODEL", env = "ROUNDHOUSE_MODEL")]
+    pub model: Option<String>,
+    /// Only the first N problems
+    #[arg(long, value_name = "N", help_heading = "Which problems")]
+    pub limit: Option<usize>,
+    /// Only these: ids of the data set, `problem_007`, or positions, separated by commas
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        help_heading = "Which problems"
+    )]
+    pub ids: Vec<String>,
+    /// Only those whose id holds this text
+    #[arg(long, value_name = "TEXT", help_heading = "Which problems")]
+    pub filter: Option<String>,
+
+    /// Hold several sessions at a time (the default)
+    #[arg(long, help_heading = "How much at a time")]
+    pub parallel: bool,
+    /// Hold one session at a time, in data-set order; overrides --parallel and --workers
+    #[arg(long, help_heading = "How much at a time")]
+    pub sequential: bool,
+    /// Evaluate only after every session has ended
+    #[arg(long, help_heading = "How much at a time")]
+    pub staged: bool,
+
+    /// After what the directories of problems are named: their `position` in the file (`problem_007`), or their id in
+    /// the `source`, made safe
+    #[arg(
+        long,
+        value_name = "position|source",
+        default_value = "position",
+        help_heading = "Where files go"
+    )]
+    pub problem_names: ProblemNames,
     /// Settings of a known experiment, where no flag says otherwise: `paper` has 4 rounds and `--tester review`;
     /// `seed` has 2 rounds, `--tester cases`, temperature 0.3 and 1400 tokens
     #[arg(long, value_name = "paper|seed", help_heading = "The session")]
@@ -181,24 +205,9 @@ pub struct RunArgs {
     /// An exit status other than 0 is no failure if the output is right
     #[arg(long, help_heading = "Judging")]
     pub ignore_exit_status: bool,
-    /// The Python 3 that programs are run with [default: `python3` on the PATH]
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "ROUNDHOUSE_PYTHON",
-        help_heading = "Judging"
-    )]
-    pub python: Option<PathBuf>,
-    /// Run programs even where the host lets nothing but resources be bounded
-    #[arg(long, help_heading = "Judging")]
-    pub i_know_this_is_unsafe: bool,
-
     /// Attempts of a job that lose their worker before the problem is given up as an error
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "When things go wrong")]
     pub attempts_max: u32,
-    /// Exit with 100 if Pass@1, in percent, is below this
-    #[arg(long, value_name = "PERCENT", value_parser = in_range(0.0, 100.0), help_heading = "When things go wrong")]
-    pub fail_under: Option<f64>,
 }
 
 /// After what the directories of problems are named.
@@ -257,7 +266,7 @@ fn in_range(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clo
 impl RunArgs {
     /// Sessions at a time.
     pub fn workers(&self, cores: u32) -> u32 {
-        if self.sequential {
+        if self.spec.sequential {
             1
         } else {
             self.workers.unwrap_or((cores / 2).max(1))

@@ -20,7 +20,7 @@ use crate::exit;
 use crate::foreground::Foreground;
 use crate::prepare::{self, Plan, REFERENCE_MODEL};
 use crate::prompts_command;
-use crate::run_args::RunArgs;
+use crate::run_args::{RunArgs, SpecArgs};
 use crate::run_dir::RunDir;
 use crate::server::State;
 use crate::state_dir::{STATE_DIR, state_dir_of, write_state_link};
@@ -52,7 +52,7 @@ fn cores() -> u32 {
 }
 
 /// The model, or the ways on where none is named.
-fn model(args: &RunArgs) -> anyhow::Result<&str> {
+fn model(args: &SpecArgs) -> anyhow::Result<&str> {
     match args.model.as_deref() {
         Some(REFERENCE_MODEL) => Ok(REFERENCE_MODEL),
         Some(model) => Err(exit::usage(format!(
@@ -70,7 +70,7 @@ fn model(args: &RunArgs) -> anyhow::Result<&str> {
     }
 }
 
-fn load(args: &RunArgs, model: &str) -> anyhow::Result<(Loaded, String)> {
+fn load(args: &SpecArgs, model: &str) -> anyhow::Result<(Loaded, String)> {
     match &args.problems {
         Some(path) => Ok((dataset::load(path)?, path.display().to_string())),
         None if model == REFERENCE_MODEL => Ok((bundled::load()?, BUNDLED.to_owned())),
@@ -83,29 +83,31 @@ fn load(args: &RunArgs, model: &str) -> anyhow::Result<(Loaded, String)> {
 }
 
 async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let model = model(args)?;
-    let prompt_set = match &args.prompts {
+    let spec = &args.spec;
+    let model = model(spec)?;
+    let prompt_set = match &spec.prompts {
         Some(dir) => prompts_command::load(dir)?,
         None => PromptSet::default(),
     };
     let cores = cores();
     let mut console = Console::new(std::io::stdout(), &text::ZH);
     console.header();
-    let (loaded, source) = load(args, model)?;
+    let (loaded, source) = load(spec, model)?;
     console.loading(loaded.info.format.title());
-    let problems = dataset::select(&loaded.problems, args.limit, &args.ids, args.filter.as_deref())?;
+    let problems = dataset::select(&loaded.problems, spec.limit, &spec.ids, spec.filter.as_deref())?;
     crate::notices::loaded(&loaded, model);
 
     let started = stamp();
     let plan = Plan {
-        args,
+        args: spec,
         model,
         loaded: &loaded,
         source: &source,
         problems,
         prompts: prompts::hashes(&prompt_set.templates),
         prompt_set,
-        cores,
+        workers: args.workers(cores),
+        eval_workers: args.eval_workers(cores),
     };
     let elsewhere = args.data_dir.as_deref().map(open_new_state).transpose()?;
     let (run_dir, (spec, spec_blob)) = RunDir::create(&args.output_dir, started, |dir| {
