@@ -7,6 +7,8 @@ use std::future::Future;
 
 use roundhouse_proto::{Failure, FinishReason, Sampling, Speaker, Usage};
 
+pub mod offline;
+pub mod recorded;
 pub mod reference;
 
 /// Who wrote a message.

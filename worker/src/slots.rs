@@ -8,7 +8,7 @@ use roundhouse_proto::link::{JobGrant, JobResult, WorkerMsg};
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
     Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, GenerateWork, JobId, LeaseId, Payload,
-    PromptSet, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
+    PromptSet, Recording, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -18,6 +18,8 @@ use crate::evaluate::pool::{Evaluation, Pool};
 use crate::generate::prompts::Prompts;
 use crate::generate::{HoldError, Session, SessionError, SessionPort, Task, blobs_needed, hold};
 use crate::link::{Link, Void};
+use crate::llm::offline::Offline;
+use crate::llm::recorded::Recorded;
 use crate::llm::reference::Reference;
 
 /// Longest message of a failure.
@@ -149,8 +151,17 @@ impl Slots {
             Some(digest) => decode("TestSet", self.blobs.fetch(digest).await?, TestSet::from_bytes).await?,
             None => TestSet::default(),
         };
-        // The only model there is; a worker is never handed another, since it announces no endpoint.
-        let Some(reference) = work.reference else {
+        // The only models there are; a worker is never handed another, since it announces no endpoint.
+        let model = if let Some(recording) = work.recording {
+            let recording = self.blobs.fetch(recording).await?;
+            Offline::Recorded(Recorded::new(
+                decode("Recording", recording, Recording::from_bytes).await?,
+            ))
+        } else if let Some(reference) = work.reference {
+            let reference = self.blobs.fetch(reference).await?;
+            let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes).await?;
+            Offline::Reference(Reference::new(material, work.settings.tester))
+        } else {
             let message = format!("this worker cannot reach the model `{}`", work.settings.model);
             return Err(Failure {
                 class: FailureClass::Model,
@@ -158,9 +169,6 @@ impl Slots {
             }
             .into());
         };
-        let reference = self.blobs.fetch(reference).await?;
-        let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes).await?;
-        let model = Reference::new(material, work.settings.tester);
 
         let mut texts = Vec::new();
         for digest in blobs_needed(&work.resume) {
