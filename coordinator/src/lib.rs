@@ -1,5 +1,6 @@
 //! A coordinator: holds the problem queue, hands out jobs, writes runs and reports.
 
+pub mod answerer;
 pub mod blobs;
 pub mod bundled;
 pub mod cli;
@@ -8,6 +9,7 @@ pub mod console;
 pub mod dataset;
 pub mod dataset_command;
 pub mod driver;
+pub mod endpoints;
 pub mod exit;
 pub mod file_writer;
 #[cfg(feature = "local")]
@@ -19,6 +21,7 @@ pub mod prepare;
 pub mod preset;
 #[cfg(feature = "local")]
 pub mod prompts_command;
+pub mod recording;
 pub mod report;
 pub mod report_command;
 pub mod rpc;

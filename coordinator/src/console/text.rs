@@ -3,6 +3,8 @@
 
 use std::fmt::Display;
 
+use roundhouse_core::run::Lang;
+
 /// Characters of a rule.
 const RULE_CHARS: usize = 80;
 
@@ -74,6 +76,15 @@ pub struct Texts {
     pub(crate) compare_total: &'static str,
     pub(crate) compare_factor: &'static str,
     pub(crate) report: ReportTexts,
+}
+
+impl Texts {
+    /// The table of a language.
+    pub fn of(lang: Lang) -> &'static Self {
+        match lang {
+            Lang::Zh | Lang::En => &ZH,
+        }
+    }
 }
 
 /// The sentences of REPORT.txt.
