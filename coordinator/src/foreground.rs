@@ -391,3 +391,57 @@ fn counts_of(state: &State) -> Counts {
         settled: settled(|kind| *kind == JobKind::Evaluate),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+    use clap::Parser;
+    use roundhouse_core::status::Stuck;
+
+    use super::*;
+    use crate::console::text::Texts;
+    use crate::report::fixture::{Fixture, STARTED};
+    use crate::run_dir::RunDirError;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn paused_run_ends_with_what_it_came_to_and_does_not_say_that_all_is_done() {
+        let temp = tempfile::tempdir().unwrap();
+        let args = Line::try_parse_from(["run"]).unwrap().run;
+        let Fixture { mut run, .. } = Fixture::mixed();
+        run.status = RunStatus::Incomplete {
+            reason: "paused: the endpoint refuses the key".to_owned(),
+        };
+        let (run_dir, ()) = RunDir::create::<(), RunDirError>(temp.path(), STARTED, |_| Ok(())).unwrap();
+        let mut out = Vec::new();
+        let console = Console::new(&mut out, Texts::of(run.spec.lang));
+        let spec = Arc::clone(&run.spec);
+        let mut foreground = Foreground::new(&args, run_dir, spec, 2, console, None);
+        let bars = console::Progress::hidden();
+        let mut counts = Counts::default();
+
+        let stuck = Progress::Stuck(vec![Stuck::NoEndpoint { name: None }]);
+        for goes_on in [
+            stuck,
+            Progress::Stuck(Vec::new()),
+            Progress::Notice("a".to_owned()),
+        ] {
+            assert!(foreground.tell(goes_on, &mut counts, &bars, 4).is_none());
+        }
+        let paused = Progress::Paused(Box::new(run.clone()));
+        let end = foreground.tell(paused, &mut counts, &bars, 4);
+        assert!(matches!(end, Some(End::Paused(summary)) if *summary == run));
+        foreground.paused(&run);
+        drop(foreground);
+        let out = String::from_utf8(out).unwrap();
+        let has = |words: &str| out.contains(words);
+        assert!(has("Pass@1: 16.67% (1/6)") && has("REPORT.txt"), "{out}");
+        assert!(!has("🎉") && !has("代码生成完成"), "{out}");
+    }
+}
