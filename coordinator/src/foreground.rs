@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use roundhouse_core::record::JobOutcome;
-use roundhouse_core::run::RunSpec;
+use roundhouse_core::run::{ModelAt, RunSpec};
 use roundhouse_core::summary::{RunStatus, RunSummary, RunTimes};
 use roundhouse_core::{Event, Progress};
 use roundhouse_proto::JobKind;
@@ -18,14 +18,19 @@ use tokio::sync::watch;
 use crate::bundled::BUNDLED;
 use crate::console::progress::tail_note;
 use crate::console::{self, Console, Counts, Generated, Mode, Terminal};
+use crate::endpoints::WorkerFlags;
 use crate::exit;
 use crate::local::LocalWorkers;
-use crate::prepare::resume_command;
+use crate::prepare::{REFERENCE_MODEL, resume_command};
+use crate::recording::{self, RecordingError};
 use crate::report::figures::{Figures, Price};
 use crate::run_args::RunArgs;
 use crate::run_dir::{RESULTS_FILE, RunDir};
 use crate::server::{Server, State};
 use crate::store::Health;
+
+/// How the reason begins for which a paused run is incomplete.
+const PAUSED_PREFIX: &str = "paused: ";
 
 /// A run in the foreground.
 pub struct Foreground<'a, W: Write> {
@@ -34,18 +39,21 @@ pub struct Foreground<'a, W: Write> {
     spec: Arc<RunSpec>,
     cores: u32,
     console: Console<W>,
+    endpoints: Option<WorkerFlags>,
     /// The end of generation was printed.
     generation_told: bool,
 }
 
 impl<'a, W: Write> Foreground<'a, W> {
-    /// A run that has not begun to be followed.
+    /// A run that has not begun to be followed; `endpoints` is what its generation worker is told of them, none where
+    /// it asks none.
     pub fn new(
         args: &'a RunArgs,
         run_dir: RunDir,
         spec: Arc<RunSpec>,
         cores: u32,
         console: Console<W>,
+        endpoints: Option<WorkerFlags>,
     ) -> Self {
         Self {
             args,
@@ -53,6 +61,7 @@ impl<'a, W: Write> Foreground<'a, W> {
             spec,
             cores,
             console,
+            endpoints,
             generation_told: false,
         }
     }
@@ -89,13 +98,15 @@ impl<'a, W: Write> Foreground<'a, W> {
             Instant::now(),
         );
         self.console.share_terminal_with(bars.clone());
-        let bundled = self.spec.data_set.path == BUNDLED;
+        // Programs that nobody wrote but us.
+        let is_ours = self.spec.data_set.path == BUNDLED && self.spec.session.model == REFERENCE_MODEL;
         let local = LocalWorkers {
             socket: server.socket.path.clone(),
             generation_slots: workers,
             evaluation_slots: eval_workers,
             python: self.args.python.clone(),
-            unsafe_isolation: self.args.i_know_this_is_unsafe || bundled,
+            unsafe_isolation: self.args.i_know_this_is_unsafe || is_ours,
+            endpoints: self.endpoints.take(),
         };
         let (stop, stopped) = watch::channel(false);
         let mut workers_end = tokio::spawn(async move { local.keep(stopped).await });
@@ -125,8 +136,20 @@ impl<'a, W: Write> Foreground<'a, W> {
             () = interrupts.next() => false,
         };
         match ended {
-            End::Done(summary) => self.done(&summary, eval_workers),
+            End::Done(summary) => {
+                let code = self.done(&summary, eval_workers)?;
+                self.record(Some(&summary))?;
+                Ok(code)
+            }
+            End::Paused(summary) => {
+                self.paused(&summary);
+                self.record(Some(&summary))?;
+                Ok(exit::INCOMPLETE.into())
+            }
             End::Interrupted => {
+                if let Err(error) = self.record(None) {
+                    crate::notices::warning(&format!("{:#}", anyhow::Error::from(error)));
+                }
                 crate::notices::note(if is_stored {
                     "interrupted: everything finished so far is saved"
                 } else {
@@ -240,14 +263,17 @@ impl<'a, W: Write> Foreground<'a, W> {
                     name(index)
                 ));
             }
+            Progress::Stuck(reasons) if reasons.is_empty() => bars.say("note: the run moves again"),
             Progress::Stuck(reasons) => {
                 for reason in reasons {
                     bars.say(&format!("warning: the run cannot move: {reason}"));
+                    let resume = resume_command(self.run_dir.path());
+                    bars.say(&format!("hint: {}", crate::notices::stuck_hint(&reason, &resume)));
                 }
             }
             Progress::Notice(notice) => bars.say(&format!("note: {notice}")),
             Progress::Started { .. } => {}
-            Progress::Paused(summary) => return Some(End::Done(summary)),
+            Progress::Paused(summary) => return Some(End::Paused(summary)),
             Progress::Drained => return Some(End::Interrupted),
             Progress::Done(summary) => return Some(End::Done(summary)),
         }
@@ -259,6 +285,34 @@ impl<'a, W: Write> Foreground<'a, W> {
         self.generation_told = true;
         self.console.generation_done(times, self.spec.problems.len());
         self.console.evaluation_heading(eval_workers);
+    }
+
+    /// Keeps the model's answers, where that was asked for.
+    fn record(&self, summary: Option<&RunSummary>) -> Result<(), RecordingError> {
+        if let Some(file) = &self.args.record {
+            let plan = recording::Plan::of_run(&self.spec, summary);
+            crate::notices::recorded(plan.write(self.run_dir.path(), file)?, file);
+        }
+        Ok(())
+    }
+
+    /// No key works any more: what there is was reported, and the rest waits.
+    fn paused(&mut self, summary: &RunSummary) {
+        self.console.results(&Figures::of(summary), &Price::default());
+        self.console.saved(&self.run_dir.shown(), RESULTS_FILE);
+        let reason = match &summary.status {
+            RunStatus::Incomplete { reason } | RunStatus::Cancelled { reason } => {
+                reason.strip_prefix(PAUSED_PREFIX).unwrap_or(reason)
+            }
+            RunStatus::Running | RunStatus::Complete => "no key works",
+        };
+        crate::notices::note(&format!("the run is paused: {reason}"));
+        let resume = resume_command(self.run_dir.path());
+        let endpoint = summary.endpoint.as_deref().or(match &self.spec.model_at {
+            ModelAt::Endpoint { name } => name.as_deref(),
+            ModelAt::Offline => None,
+        });
+        crate::notices::hint(&crate::notices::key_hint(endpoint, &resume));
     }
 
     fn done(&mut self, summary: &RunSummary, eval_workers: u32) -> anyhow::Result<ExitCode> {
@@ -296,6 +350,7 @@ impl<'a, W: Write> Foreground<'a, W> {
 
 enum End {
     Done(Box<RunSummary>),
+    Paused(Box<RunSummary>),
     Interrupted,
     Broken(anyhow::Error),
 }
@@ -334,5 +389,59 @@ fn counts_of(state: &State) -> Counts {
     Counts {
         generated: settled(|kind| *kind == JobKind::Generate),
         settled: settled(|kind| *kind == JobKind::Evaluate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+    use clap::Parser;
+    use roundhouse_core::status::Stuck;
+
+    use super::*;
+    use crate::console::text::Texts;
+    use crate::report::fixture::{Fixture, STARTED};
+    use crate::run_dir::RunDirError;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn paused_run_ends_with_what_it_came_to_and_does_not_say_that_all_is_done() {
+        let temp = tempfile::tempdir().unwrap();
+        let args = Line::try_parse_from(["run"]).unwrap().run;
+        let Fixture { mut run, .. } = Fixture::mixed();
+        run.status = RunStatus::Incomplete {
+            reason: "paused: the endpoint refuses the key".to_owned(),
+        };
+        let (run_dir, ()) = RunDir::create::<(), RunDirError>(temp.path(), STARTED, |_| Ok(())).unwrap();
+        let mut out = Vec::new();
+        let console = Console::new(&mut out, Texts::of(run.spec.lang));
+        let spec = Arc::clone(&run.spec);
+        let mut foreground = Foreground::new(&args, run_dir, spec, 2, console, None);
+        let bars = console::Progress::hidden();
+        let mut counts = Counts::default();
+
+        let stuck = Progress::Stuck(vec![Stuck::NoEndpoint { name: None }]);
+        for goes_on in [
+            stuck,
+            Progress::Stuck(Vec::new()),
+            Progress::Notice("a".to_owned()),
+        ] {
+            assert!(foreground.tell(goes_on, &mut counts, &bars, 4).is_none());
+        }
+        let paused = Progress::Paused(Box::new(run.clone()));
+        let end = foreground.tell(paused, &mut counts, &bars, 4);
+        assert!(matches!(end, Some(End::Paused(summary)) if *summary == run));
+        foreground.paused(&run);
+        drop(foreground);
+        let out = String::from_utf8(out).unwrap();
+        let has = |words: &str| out.contains(words);
+        assert!(has("Pass@1: 16.67% (1/6)") && has("REPORT.txt"), "{out}");
+        assert!(!has("🎉") && !has("代码生成完成"), "{out}");
     }
 }

@@ -1,5 +1,6 @@
 //! A coordinator: holds the problem queue, hands out jobs, writes runs and reports.
 
+pub mod answerer;
 pub mod blobs;
 pub mod bundled;
 pub mod cancel_command;
@@ -10,6 +11,7 @@ pub mod console;
 pub mod dataset;
 pub mod dataset_command;
 pub mod driver;
+pub mod endpoints;
 pub mod exit;
 pub mod fetch_command;
 pub mod file_writer;
@@ -23,6 +25,7 @@ pub mod prepare;
 pub mod preset;
 #[cfg(feature = "local")]
 pub mod prompts_command;
+pub mod recording;
 pub mod report;
 pub mod report_command;
 pub mod retry_command;
@@ -35,6 +38,7 @@ pub mod server;
 pub mod state_dir;
 pub mod status_command;
 pub mod store;
+pub mod subject;
 pub mod submit_command;
 #[cfg(feature = "local")]
 pub mod verify_command;

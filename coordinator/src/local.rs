@@ -1,6 +1,7 @@
 //! The workers of `coordinator run`: child processes that are this same program, joined over the Unix socket. The
 //! only place that knows the worker crate.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use roundhouse_proto::Role;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+
+use crate::endpoints::{Streams, WorkerFlags};
 
 /// Early deaths of one worker in a row after which the run stops instead of starting it again. Jobs that kill their
 /// worker are given up after a few attempts by the core, so they do not go on for ever either.
@@ -30,6 +33,8 @@ pub struct LocalWorkers {
     pub python: Option<PathBuf>,
     /// Whether programs run where nothing but resources is bounded.
     pub unsafe_isolation: bool,
+    /// What the generation worker is told of endpoints; none: it asks none, and gets no key either.
+    pub endpoints: Option<WorkerFlags>,
 }
 
 /// A worker that cannot be kept alive.
@@ -109,11 +114,17 @@ impl LocalWorkers {
     }
 
     fn start(&self, role: Role) -> std::io::Result<Child> {
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        self.command(role, std::env::current_exe()?, variables).spawn()
+    }
+
+    /// The command of a worker; `variables` are the names of those that it would inherit.
+    fn command(&self, role: Role, program: PathBuf, variables: impl Iterator<Item = OsString>) -> Command {
         let slots = match role {
             Role::Gen => self.generation_slots,
             Role::Eval => self.evaluation_slots,
         };
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(program);
         command
             .args(["worker", "join", "--with-parent", "--role", role.word(), "--slots", &slots.to_string()])
             .arg("--coordinator")
@@ -130,8 +141,37 @@ impl LocalWorkers {
         if self.unsafe_isolation {
             command.arg("--i-know-this-is-unsafe");
         }
-        command.spawn()
+        match (role, &self.endpoints) {
+            (Role::Gen, Some(flags)) => {
+                for at in &flags.endpoints {
+                    command.arg("--endpoint").arg(format!("{}={}", at.name, at.url));
+                }
+                for file in &flags.key_files {
+                    command.arg("--api-key-file").arg(file);
+                }
+                match flags.streams {
+                    Streams::Asked => {}
+                    Streams::Never => {
+                        command.arg("--no-stream");
+                    }
+                }
+            }
+            // Whoever runs programs, or asks no model, has no key that could get out.
+            (Role::Gen, None) | (Role::Eval, _) => {
+                for name in variables.filter(|name| is_about_endpoints(name)) {
+                    command.env_remove(name);
+                }
+            }
+        }
+        command
     }
+}
+
+/// Whether a variable may hold a key, or the address that belongs to one.
+fn is_about_endpoints(name: &OsStr) -> bool {
+    const ENDINGS: [&str; 3] = ["_API_KEY", "_TOKEN", "_BASE_URL"];
+    let name = name.to_string_lossy();
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Comes when the workers are to end, also when nobody can say so any more.
@@ -143,5 +183,59 @@ async fn end(child: &mut Child) {
     if tokio::time::timeout(END_TIMEOUT, child.wait()).await.is_err() {
         // It had its time.
         let _ = child.kill().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoints::NamedUrl;
+
+    /// The arguments behind the usual ones, and the variables that are taken away.
+    fn told(role: Role, endpoints: Option<WorkerFlags>) -> (Vec<String>, Vec<String>) {
+        let workers = LocalWorkers {
+            socket: "s".into(),
+            generation_slots: 3,
+            evaluation_slots: 5,
+            python: None,
+            unsafe_isolation: false,
+            endpoints,
+        };
+        let variables = ["PATH", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN"].map(OsString::from);
+        let command = workers.command(role, "coordinator".into(), variables.into_iter());
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let args: Vec<String> = command.as_std().get_args().map(text).collect();
+        let usual = format!("worker join --with-parent --role {role} --slots");
+        assert_eq!(args[..6].join(" "), usual);
+        let removed = command.as_std().get_envs();
+        let removed = removed
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| text(name));
+        (args[11..].to_vec(), removed.collect())
+    }
+
+    #[test]
+    fn only_the_worker_that_asks_a_model_is_told_of_endpoints_and_keeps_the_keys() {
+        let keys = ["HF_TOKEN", "OPENAI_API_KEY", "OPENAI_BASE_URL"].map(str::to_owned);
+        let at = NamedUrl {
+            name: "a".to_owned(),
+            url: "http://h/v1".to_owned(),
+        };
+        let flags = WorkerFlags {
+            endpoints: vec![at],
+            key_files: vec!["a=k".to_owned()],
+            streams: Streams::Never,
+        };
+        let args = [
+            "--endpoint",
+            "a=http://h/v1",
+            "--api-key-file",
+            "a=k",
+            "--no-stream",
+        ]
+        .map(str::to_owned);
+        assert_eq!(told(Role::Gen, Some(flags.clone())), (args.to_vec(), Vec::new()));
+        assert_eq!(told(Role::Eval, Some(flags)), (Vec::new(), keys.to_vec()));
+        assert_eq!(told(Role::Gen, None), (Vec::new(), keys.to_vec()));
     }
 }

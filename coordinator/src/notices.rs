@@ -2,9 +2,15 @@
 //! Where nobody reads it any more, that ends nothing.
 
 use std::io::Write;
+use std::path::Path;
+
+use roundhouse_core::status::Stuck;
+use roundhouse_proto::Role;
 
 use crate::dataset::{DatasetError, Loaded, SelectionError};
 use crate::prepare::REFERENCE_MODEL;
+use crate::recording::Written;
+use crate::recording::playback::PlaybackError;
 use crate::run_dir::RunDirError;
 
 /// Warnings about rows that are printed one by one; the rest is counted.
@@ -20,6 +26,11 @@ pub fn error(error: &anyhow::Error) {
             error
                 .downcast_ref::<SelectionError>()
                 .and_then(SelectionError::hint)
+        })
+        .or_else(|| {
+            error
+                .downcast_ref::<PlaybackError>()
+                .and_then(PlaybackError::hint)
         })
         .or_else(|| match error.downcast_ref::<RunDirError>() {
             Some(RunDirError::Make { .. }) => Some("name another directory with `--output-dir`".to_owned()),
@@ -45,6 +56,24 @@ pub fn hint(text: &str) {
     line(format_args!("hint: {text}"));
 }
 
+/// What a recording holds.
+pub fn recorded(written: Written, file: &Path) {
+    let Written {
+        calls,
+        sessions,
+        open,
+    } = written;
+    let rest = match open {
+        0 => String::new(),
+        1 => "; 1 session has not ended and is not in it".to_owned(),
+        open => format!("; {open} sessions have not ended and are not in it"),
+    };
+    note(&format!(
+        "{calls} calls of {sessions} sessions are recorded in `{}`{rest}",
+        file.display()
+    ));
+}
+
 fn line(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -65,5 +94,81 @@ pub fn loaded(loaded: &Loaded, model: &str) {
             "`{REFERENCE_MODEL}` is no model: it answers with the data set's own programs, so the result measures \
              the data set and the machinery, and no model"
         ));
+    }
+}
+
+/// What helps a run of this machine that cannot move; `resume` is the command that goes on with it.
+pub fn stuck_hint(stuck: &Stuck, resume: &str) -> String {
+    match stuck {
+        Stuck::NoWorker {
+            role: Role::Gen | Role::Eval,
+        } => format!(
+            "this run starts its own workers: what keeps this one away is said above, or by \
+             `ROUNDHOUSE_LOG=info {resume}`"
+        ),
+        Stuck::NoEndpoint { name: Some(name) } => {
+            format!("Ctrl-C, then `{resume} --endpoint {name}=URL`, or with its key in the environment")
+        }
+        Stuck::NoEndpoint { name: None } => format!(
+            "Ctrl-C, then `{resume}` with a key in `OPENAI_API_KEY` or `DEEPSEEK_API_KEY`, or with `--base-url URL`"
+        ),
+        Stuck::ManyEndpoints { names } => {
+            let first = names.first().map_or("NAME", String::as_str);
+            format!("Ctrl-C, then `{resume} --endpoint {first}`, or another of them")
+        }
+        Stuck::NoKey { endpoint, .. } => key_hint(Some(endpoint), resume),
+    }
+}
+
+/// What helps where an endpoint refuses the key.
+pub fn key_hint(endpoint: Option<&str>, resume: &str) -> String {
+    let of = endpoint
+        .map(|endpoint| format!(" of `{endpoint}`"))
+        .unwrap_or_default();
+    format!("mend the key{of}, then `{resume}` goes on: what was answered is not asked again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_why_a_run_cannot_move_has_a_hint_with_a_command() {
+        let resume = "coordinator run --resume d";
+        let endpoint = "deepseek".to_owned();
+        for (stuck, hint) in [
+            (
+                Stuck::NoWorker { role: Role::Eval },
+                "this run starts its own workers: what keeps this one away is said above, or by \
+                 `ROUNDHOUSE_LOG=info coordinator run --resume d`",
+            ),
+            (
+                Stuck::NoEndpoint {
+                    name: Some(endpoint.clone()),
+                },
+                "Ctrl-C, then `coordinator run --resume d --endpoint deepseek=URL`, or with its key in the environment",
+            ),
+            (
+                Stuck::NoEndpoint { name: None },
+                "Ctrl-C, then `coordinator run --resume d` with a key in `OPENAI_API_KEY` or `DEEPSEEK_API_KEY`, or \
+                 with `--base-url URL`",
+            ),
+            (
+                Stuck::ManyEndpoints {
+                    names: vec!["a".to_owned(), "b".to_owned()],
+                },
+                "Ctrl-C, then `coordinator run --resume d --endpoint a`, or another of them",
+            ),
+            (
+                Stuck::NoKey {
+                    endpoint,
+                    reason: "401".to_owned(),
+                },
+                "mend the key of `deepseek`, then `coordinator run --resume d` goes on: what was answered is not asked \
+                 again",
+            ),
+        ] {
+            assert_eq!(stuck_hint(&stuck, resume), hint);
+        }
     }
 }

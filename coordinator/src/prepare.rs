@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::Context;
 use bytes::Bytes;
 use roundhouse_core::Stamp;
-use roundhouse_core::run::{DataSet, EvaluationSettings, Lang, ModelAt, ProblemSpec, RunSpec};
+use roundhouse_core::run::{DataSet, EvaluationSettings, ModelAt, ProblemSpec, RunSpec};
 use roundhouse_proto::{
-    Case, Digest, Language, Limits, Method, Problem, PromptSet, ReferenceMaterial, RunId, SessionSettings,
+    Case, Digest, Language, Limits, Problem, PromptSet, Recording, ReferenceMaterial, RunId, SessionSettings,
     TestSet, Tier,
 };
 use uuid::Uuid;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::blobs::Blobs;
 use crate::dataset::Loaded;
 use crate::preset::SessionChoices;
+use crate::recording::playback::Playback;
 use crate::run_args::{ProblemNames, SpecArgs};
 use crate::run_dir::name::safe_names;
 
@@ -31,8 +32,12 @@ const REFERENCE_CASES_MAX: usize = 3;
 pub struct Plan<'a> {
     /// The flags.
     pub args: &'a SpecArgs,
-    /// The model.
+    /// The model, as reports name it.
     pub model: &'a str,
+    /// Who answers.
+    pub model_at: ModelAt,
+    /// What is played back, if that is what answers.
+    pub playback: Option<&'a Playback>,
     /// The data set.
     pub loaded: &'a Loaded,
     /// Where it came from, for people.
@@ -71,12 +76,24 @@ impl Plan<'_> {
     pub fn put_together(&self, started: Stamp) -> (RunSpec, Vec<Bytes>) {
         let mut parts = Vec::new();
         let names = self.source_names();
+        let answers = self
+            .playback
+            .map(|playback| playback.answers(&self.loaded.problems));
         let problems = self
             .problems
             .iter()
             .map(|problem| {
                 let name = names.get(&problem.position).cloned();
-                self.problem(problem, name.unwrap_or_else(|| problem.name()), &mut parts)
+                // A problem that nothing is recorded for has a recording too: an empty one.
+                let recording = answers.as_ref().map(|answers| {
+                    answers
+                        .get(&problem.position)
+                        .copied()
+                        .cloned()
+                        .unwrap_or_default()
+                });
+                let name = name.unwrap_or_else(|| problem.name());
+                self.problem(problem, name, recording.as_ref(), &mut parts)
             })
             .collect();
         let mut spec = self.spec(started, problems);
@@ -104,7 +121,13 @@ impl Plan<'_> {
         }
     }
 
-    fn problem(&self, problem: &Problem, name: String, parts: &mut Vec<Bytes>) -> ProblemSpec {
+    fn problem(
+        &self,
+        problem: &Problem,
+        name: String,
+        recording: Option<&Recording>,
+        parts: &mut Vec<Bytes>,
+    ) -> ProblemSpec {
         let mut part = |bytes: Bytes| {
             let digest = Digest::of(&bytes);
             parts.push(bytes);
@@ -142,7 +165,7 @@ impl Plan<'_> {
             tiers,
             public_cases: (!public.cases.is_empty()).then(|| part(public.to_bytes())),
             reference: is_reference.then(|| part(reference_material(problem).to_bytes())),
-            recording: None,
+            recording: recording.map(|recording| part(recording.to_bytes())),
             entry_point: problem.entry_point.clone(),
             time_limit_ms: problem.time_limit_ms,
             memory_limit_bytes: problem.memory_limit_bytes,
@@ -151,26 +174,29 @@ impl Plan<'_> {
 
     fn spec(&self, started: Stamp, problems: Vec<ProblemSpec>) -> RunSpec {
         let args = self.args;
-        let choices = SessionChoices::of(args);
+        let choices = SessionChoices::of(args, self.playback.map(Playback::settings));
         RunSpec {
             run: RunId(Uuid::new_v4()),
             started,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             session: SessionSettings {
-                method: Method::SelfCollaboration,
+                method: choices.method,
                 model: self.model.to_owned(),
-                model_for: BTreeMap::new(),
+                model_for: match self.playback {
+                    Some(playback) => playback.model_for(),
+                    None => args.models_for(),
+                },
                 sampling: choices.sampling,
                 max_rounds: choices.max_rounds,
                 tester: choices.tester,
                 language: Language::Python3,
-                patch: !args.no_patch,
+                patch: choices.patch,
                 comparator: args.comparator,
                 limits: Limits::default(),
-                final_choice: args.final_choice,
+                final_choice: choices.final_choice,
             },
-            model_at: ModelAt::Offline,
-            lang: Lang::Zh,
+            model_at: self.model_at.clone(),
+            lang: args.lang,
             prompts: self.prompts.clone(),
             prompt_set: None,
             evaluation: EvaluationSettings {

@@ -1,12 +1,13 @@
 //! How a session is held where the command line leaves it open: the defaults, and the settings of known experiments.
 //!
-//! Here and nowhere else flags, preset and defaults become settings: a flag wins over the preset, and the preset over
-//! the defaults.
+//! Here and nowhere else flags, preset, recording and defaults become settings: a flag wins over the preset, the preset
+//! over the settings of a recording that is played back, and those over the defaults.
 
 use std::str::FromStr;
 
-use roundhouse_proto::{Sampling, TesterMode};
+use roundhouse_proto::{FinalChoice, Method, Sampling, TesterMode};
 
+use crate::recording::Settings;
 use crate::run_args::SpecArgs;
 
 /// Settings of a known experiment.
@@ -46,6 +47,7 @@ impl Preset {
                     max_tokens: 1400,
                     ..usual.sampling
                 },
+                ..usual
             },
         }
     }
@@ -64,32 +66,58 @@ impl FromStr for Preset {
     }
 }
 
-/// What a preset decides.
+/// What the command line comes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SessionChoices {
+    /// Which roles work.
+    pub method: Method,
     /// Most coder turns.
     pub max_rounds: u32,
     /// What the tester does.
     pub tester: TesterMode,
     /// How the model is asked.
     pub sampling: Sampling,
+    /// Which program is judged.
+    pub final_choice: FinalChoice,
+    /// Whether imports and a call of `main()` are added.
+    pub patch: bool,
 }
 
 impl Default for SessionChoices {
     fn default() -> Self {
         Self {
+            method: Method::default(),
             max_rounds: 2,
             tester: TesterMode::default(),
             sampling: Sampling::default(),
+            final_choice: FinalChoice::default(),
+            patch: true,
+        }
+    }
+}
+
+impl From<&Settings> for SessionChoices {
+    fn from(recorded: &Settings) -> Self {
+        Self {
+            method: recorded.method,
+            max_rounds: recorded.max_rounds,
+            tester: recorded.tester,
+            sampling: recorded.sampling,
+            final_choice: recorded.final_program,
+            patch: recorded.patch,
         }
     }
 }
 
 impl SessionChoices {
-    /// What the command line comes to.
-    pub fn of(args: &SpecArgs) -> Self {
-        let base = args.preset.map(Preset::choices).unwrap_or_default();
+    /// What the command line comes to; `recorded` is what holds in a recording that is played back.
+    pub fn of(args: &SpecArgs, recorded: Option<&Settings>) -> Self {
+        let preset = args.preset.map(Preset::choices);
+        let base = preset.or(recorded.map(Self::from)).unwrap_or_default();
         Self {
+            method: args.method.unwrap_or(base.method),
+            final_choice: args.final_choice.unwrap_or(base.final_choice),
+            patch: base.patch && !args.no_patch,
             max_rounds: args.max_rounds.unwrap_or(base.max_rounds),
             tester: args.tester.unwrap_or(base.tester),
             sampling: Sampling {
@@ -117,7 +145,7 @@ mod tests {
 
     fn chosen(flags: &str) -> SessionChoices {
         let words = ["run"].into_iter().chain(flags.split_whitespace());
-        SessionChoices::of(&Line::try_parse_from(words).unwrap().run)
+        SessionChoices::of(&Line::try_parse_from(words).unwrap().run, None)
     }
 
     fn choices(max_rounds: u32, tester: TesterMode, temperature: f64, max_tokens: u32) -> SessionChoices {
@@ -129,6 +157,7 @@ mod tests {
                 top_p: 0.95,
                 max_tokens,
             },
+            ..SessionChoices::default()
         }
     }
 
@@ -157,6 +186,40 @@ mod tests {
     }
 
     #[test]
+    fn flag_and_preset_win_over_the_recording_and_the_recording_over_the_defaults() {
+        let recorded = Settings {
+            method: Method::Direct,
+            max_rounds: 3,
+            tester: TesterMode::Public,
+            final_program: FinalChoice::Public,
+            sampling: Sampling {
+                temperature: 0.5,
+                top_p: 0.9,
+                max_tokens: 7,
+            },
+            patch: false,
+            comparator: "exact".to_owned(),
+        };
+        let chosen = |flags: &str| {
+            let words = ["run"].into_iter().chain(flags.split_whitespace());
+            SessionChoices::of(&Line::try_parse_from(words).unwrap().run, Some(&recorded))
+        };
+        let all = SessionChoices::from(&recorded);
+        assert_eq!(chosen(""), all);
+        let some = SessionChoices {
+            max_rounds: 2,
+            final_choice: FinalChoice::Last,
+            method: Method::CoderTester,
+            ..all
+        };
+        assert_eq!(chosen("--max-rounds 2 --final last --method coder-tester"), some);
+        assert_eq!(
+            chosen("--preset paper"),
+            choices(4, TesterMode::Review, 0.0, 4096)
+        );
+    }
+
+    #[test]
     fn help_says_the_defaults_that_hold() {
         let usual = SessionChoices::default();
         let command = Line::command();
@@ -166,6 +229,8 @@ mod tests {
             ("temperature", usual.sampling.temperature.to_string()),
             ("top_p", usual.sampling.top_p.to_string()),
             ("max_tokens", usual.sampling.max_tokens.to_string()),
+            ("method", usual.method.word().to_owned()),
+            ("final_choice", usual.final_choice.word().to_owned()),
         ] {
             let arg = command.get_arguments().find(|arg| arg.get_id() == flag).unwrap();
             let help = arg.get_help().unwrap().to_string();

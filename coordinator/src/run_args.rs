@@ -1,17 +1,23 @@
 //! The flags of `coordinator run`, and those that describe a run wherever it takes place.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
-use roundhouse_proto::{Comparator, FinalChoice, TesterMode, Tier};
+use roundhouse_core::run::Lang;
+use roundhouse_proto::{Comparator, FinalChoice, Method, Speaker, TesterMode, Tier};
 
+use crate::endpoints::EndpointArgs;
 use crate::preset::Preset;
 
 /// Flags that say what a new run is, beside those that `--resume` names: these may also be set in the environment,
 /// where they are for new runs and must not keep an old one from going on.
 const OF_A_NEW_RUN: [&str; 4] = ["problems", "model", "output_dir", "data_dir"];
+
+/// Fewer sessions at a time than these leave a machine idle while a model answers.
+const FEW_SESSIONS: u32 = 8;
 
 /// The first flag of `coordinator run` on the command line that does not go with `--resume` there.
 pub fn flag_against_resume(run: &ArgMatches) -> Option<&'static str> {
@@ -25,10 +31,11 @@ pub fn flag_against_resume(run: &ArgMatches) -> Option<&'static str> {
 /// Judge a model on a problem set: generate, evaluate, report
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Without a key and without a network: `coordinator run --model reference` runs the bundled problems with an offline \
-stand-in for a model.
+With a key in OPENAI_API_KEY or DEEPSEEK_API_KEY and problems in ./Datasets, `coordinator run` is enough. Without a \
+key and without a network: `coordinator run --model reference` runs the bundled problems with an offline stand-in for a \
+model.
 
-Exit codes: 0 done · 1 error · 2 usage · 3 finished, but some problems have no verdict · 4 nothing to do · \
+Exit codes: 0 done · 1 error · 2 usage · 3 finished or paused, but some problems have no verdict · 4 nothing to do · \
 100 --fail-under not met · 130 interrupted (state saved; the command that goes on is printed)")]
 pub struct RunArgs {
     /// What the run is.
@@ -41,10 +48,14 @@ pub struct RunArgs {
         conflicts_with_all = [
             "limit", "ids", "filter", "sequential", "parallel", "staged", "problem_names", "preset", "max_rounds",
             "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
-            "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max",
+            "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max", "model_for",
+            "method", "lang",
         ]
     )]
     pub resume: Option<PathBuf>,
+    /// Where the model is.
+    #[command(flatten)]
+    pub endpoints: EndpointArgs,
 
     /// Sessions held at a time [default: half the cores, at least 1]
     #[arg(
@@ -83,6 +94,9 @@ pub struct RunArgs {
         help_heading = "Where files go"
     )]
     pub data_dir: Option<PathBuf>,
+    /// Keep every answer of the model in this file when the run ends; `--model recorded:FILE` plays them back
+    #[arg(long, value_name = "FILE", help_heading = "Where files go")]
+    pub record: Option<PathBuf>,
 
     /// The Python 3 that programs are run with [default: `python3` on the PATH]
     #[arg(
@@ -105,12 +119,29 @@ pub struct RunArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SpecArgs {
     /// The problems: CodeContests (parquet or JSONL), APPS, or JSONL with `all_test_cases`; .gz and .zst too
-    /// [default: the bundled problems, with `--model reference` only]
+    /// [default: `./Datasets/code_contests.jsonl`, else what `dataset fetch` put there; with `--model reference` the
+    /// bundled problems]
     #[arg(long, value_name = "FILE", env = "ROUNDHOUSE_PROBLEMS")]
     pub problems: Option<PathBuf>,
-    /// The model; `reference` is an offline stand-in that answers with the data set's own programs
+    /// The model; `reference` is an offline stand-in that answers with the data set's own programs, and
+    /// `recorded:FILE` answers with what `--record` kept [default: `deepseek-chat` or `gpt-4.1-mini`, whose key is set]
     #[arg(long, value_name = "MODEL", env = "ROUNDHOUSE_MODEL")]
     pub model: Option<String>,
+    /// Another model for one speaker; may be given for each
+    #[arg(long, value_name = "SPEAKER=MODEL", help_heading = "The session")]
+    pub model_for: Vec<SpeakerModel>,
+    /// Which roles of the model work on a problem: self-collaboration, direct, analyst-coder or coder-tester
+    /// [default: self-collaboration]
+    #[arg(long, value_name = "METHOD", help_heading = "The session")]
+    pub method: Option<Method>,
+    /// Language of the console and of REPORT.txt
+    #[arg(
+        long,
+        value_name = "zh|en",
+        default_value = "zh",
+        help_heading = "Where files go"
+    )]
+    pub lang: Lang,
     /// Only the first N problems
     #[arg(long, value_name = "N", help_heading = "Which problems")]
     pub limit: Option<usize>,
@@ -170,13 +201,9 @@ pub struct SpecArgs {
     )]
     pub tester: Option<TesterMode>,
     /// Which program is judged: the `last` one, or the latest of those that pass most `public` examples
-    #[arg(
-        long = "final",
-        value_name = "last|public",
-        default_value = "last",
-        help_heading = "The session"
-    )]
-    pub final_choice: FinalChoice,
+    /// [default: last]
+    #[arg(long = "final", value_name = "last|public", help_heading = "The session")]
+    pub final_choice: Option<FinalChoice>,
     /// Templates that replace built-in prompts, as files such as `coder.j2`; `coordinator prompts export DIR` writes
     /// the built-in ones
     #[arg(long, value_name = "DIR", help_heading = "The session")]
@@ -208,6 +235,38 @@ pub struct SpecArgs {
     /// Attempts of a job that lose their worker before the problem is given up as an error
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "When things go wrong")]
     pub attempts_max: u32,
+}
+
+/// A speaker with a model of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpeakerModel {
+    /// Who.
+    pub speaker: Speaker,
+    /// Which model.
+    pub model: String,
+}
+
+/// A text that gives no speaker a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `SPEAKER=MODEL`, where the speaker is `analyst`, `coder` or `tester`")]
+pub struct SpeakerModelFormat;
+
+impl FromStr for SpeakerModel {
+    type Err = SpeakerModelFormat;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (word, model) = text.split_once('=').ok_or(SpeakerModelFormat)?;
+        let mut speakers = [Speaker::Analyst, Speaker::Coder, Speaker::Tester].into_iter();
+        let speaker = speakers
+            .find(|speaker| speaker.word() == word)
+            .ok_or(SpeakerModelFormat)?;
+        if model.is_empty() {
+            return Err(SpeakerModelFormat);
+        }
+        Ok(Self {
+            speaker,
+            model: model.to_owned(),
+        })
+    }
 }
 
 /// After what the directories of problems are named.
@@ -268,6 +327,14 @@ fn in_range(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clo
     }
 }
 
+impl SpecArgs {
+    /// Models of speakers that have another one; the last flag holds.
+    pub fn models_for(&self) -> BTreeMap<Speaker, String> {
+        let models = self.model_for.iter();
+        models.map(|own| (own.speaker, own.model.clone())).collect()
+    }
+}
+
 impl RunArgs {
     /// Sessions at a time.
     pub fn workers(&self, cores: u32) -> u32 {
@@ -276,6 +343,11 @@ impl RunArgs {
         } else {
             self.workers.unwrap_or((cores / 2).max(1))
         }
+    }
+
+    /// Whether nobody chose how many sessions are held at a time, and so many cores give few of them.
+    pub fn holds_few_sessions(&self, cores: u32) -> bool {
+        self.workers.is_none() && !self.spec.sequential && cores / 2 < FEW_SESSIONS
     }
 
     /// Evaluations in progress at a time.
@@ -319,6 +391,18 @@ mod tests {
         assert_eq!((from_environment, conflicts.is_empty()), (0, false));
         let is_known = |id: &&str| command.get_arguments().any(|arg| arg.get_id() == id);
         assert!(OF_A_NEW_RUN.iter().all(is_known));
+    }
+
+    #[test]
+    fn speaker_gets_a_model_of_its_own_and_anything_else_is_refused() {
+        let own = SpeakerModel {
+            speaker: Speaker::Tester,
+            model: "a=b".to_owned(),
+        };
+        assert_eq!("tester=a=b".parse(), Ok(own));
+        for text in ["", "tester", "tester=", "=m", "judge=m"] {
+            assert_eq!(text.parse::<SpeakerModel>(), Err(SpeakerModelFormat), "{text}");
+        }
     }
 
     #[test]

@@ -7,23 +7,29 @@ use std::sync::Arc;
 use anyhow::Context;
 use roundhouse_core::Event;
 use roundhouse_core::record::JobOutcome;
+use roundhouse_core::run::{ModelAt, RunSpec};
 use roundhouse_proto::{Language, PromptSet};
 use roundhouse_worker::generate::prompts;
 use roundhouse_worker::language::Interpreter;
 
+use crate::answerer;
 use crate::blobs::Blobs;
-use crate::bundled::{self, BUNDLED};
-use crate::console::{self, Console, text};
-use crate::dataset::{self, Loaded};
+use crate::console::text::Texts;
+use crate::console::{self, Console};
+use crate::dataset;
 use crate::driver::stamp;
+use crate::endpoints::{Endpoints, WorkerFlags};
 use crate::exit;
 use crate::foreground::Foreground;
-use crate::prepare::{self, Plan, REFERENCE_MODEL};
+use crate::notices;
+use crate::prepare::{self, Plan};
 use crate::prompts_command;
-use crate::run_args::{RunArgs, SpecArgs};
+use crate::recording;
+use crate::run_args::RunArgs;
 use crate::run_dir::RunDir;
 use crate::server::State;
 use crate::state_dir::{STATE_DIR, state_dir_of, write_state_link};
+use crate::subject::Subject;
 
 /// Runs, or goes on with a run.
 ///
@@ -51,56 +57,48 @@ fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
 }
 
-/// The model, or the ways on where none is named.
-fn model(args: &SpecArgs) -> anyhow::Result<&str> {
-    match args.model.as_deref() {
-        Some(REFERENCE_MODEL) => Ok(REFERENCE_MODEL),
-        Some(model) => Err(exit::usage(format!(
-            "no model `{model}` can be reached: this release has the offline model only\n\
-             hint: `--model {REFERENCE_MODEL}` answers with the data set's own programs, without a key or a network\n\
-             hint: models behind an API, with `OPENAI_API_KEY` or `DEEPSEEK_API_KEY` and `--base-url`, come with a \
-             later release"
-        ))),
-        None => Err(exit::usage(format!(
-            "no model is named\n\
-             hint: `--model {REFERENCE_MODEL}` tries everything out without a key or a network\n\
-             hint: models behind an API, with `OPENAI_API_KEY` or `DEEPSEEK_API_KEY` and `--base-url`, come with a \
-             later release"
-        ))),
+/// The endpoints of this machine, as the generation worker will know them.
+fn endpoints(args: &RunArgs) -> anyhow::Result<Endpoints> {
+    let endpoints = Endpoints::of(&args.endpoints, |name| std::env::var(name).ok())
+        .map_err(|error| exit::usage(error.to_string()))?;
+    for file in &args.endpoints.api_key_file {
+        let path = &file.path;
+        std::fs::File::open(path).with_context(|| format!("read the key in `{}`", path.display()))?;
     }
-}
-
-fn load(args: &SpecArgs, model: &str) -> anyhow::Result<(Loaded, String)> {
-    match &args.problems {
-        Some(path) => Ok((dataset::load(path)?, path.display().to_string())),
-        None if model == REFERENCE_MODEL => Ok((bundled::load()?, BUNDLED.to_owned())),
-        None => Err(exit::usage(
-            "no problems are named\nhint: `--problems FILE`, or `coordinator dataset fetch code_contests --split test` \
-             to get some"
-                .to_owned(),
-        )),
-    }
+    Ok(endpoints)
 }
 
 async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let spec = &args.spec;
-    let model = model(spec)?;
+    let endpoints = endpoints(args)?;
+    let subject = Subject::of_machine(spec, &endpoints)?;
+    if let (None, ModelAt::Endpoint { name: Some(name) }) = (&spec.model, &subject.model_at) {
+        notices::note(&format!(
+            "no model is named: `{}` is asked at the endpoint `{name}`; `--model NAME` asks another",
+            subject.model
+        ));
+    }
+    if let Some(file) = &args.record {
+        recording::check(file)?;
+    }
     let prompt_set = match &spec.prompts {
         Some(dir) => prompts_command::load(dir)?,
         None => PromptSet::default(),
     };
     let cores = cores();
-    let mut console = Console::new(std::io::stdout(), &text::ZH);
+    let mut console = Console::new(std::io::stdout(), Texts::of(spec.lang));
     console.header();
-    let (loaded, source) = load(spec, model)?;
+    let (loaded, source) = subject.load()?;
     console.loading(loaded.info.format.title());
     let problems = dataset::select(&loaded.problems, spec.limit, &spec.ids, spec.filter.as_deref())?;
-    crate::notices::loaded(&loaded, model);
+    notices::loaded(&loaded, &subject.model);
 
     let started = stamp();
     let plan = Plan {
         args: spec,
-        model,
+        model: &subject.model,
+        model_at: subject.model_at.clone(),
+        playback: subject.playback.as_ref(),
         loaded: &loaded,
         source: &source,
         problems,
@@ -126,6 +124,16 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         None => State::open(&run_dir.path().join(STATE_DIR))?,
     };
     let spec = Arc::new(spec);
+    for warning in subject
+        .playback
+        .iter()
+        .flat_map(|playback| playback.warnings(&spec))
+    {
+        notices::warning(&warning);
+    }
+    if args.holds_few_sessions(cores) && spec.model_at != ModelAt::Offline {
+        notices::hint("`--workers N` holds more sessions at a time; generation waits for the network");
+    }
 
     console.loaded(spec.problems.len(), &run_dir.shown());
     console
@@ -135,12 +143,17 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         spec: Arc::clone(&spec),
         spec_blob,
     };
-    Foreground::new(args, run_dir, spec, cores, console)
+    let flags = flags_of_worker(&spec, &endpoints);
+    Foreground::new(args, run_dir, spec, cores, console, flags)
         .follow_to_the_end(state, first)
         .await
 }
 
 async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
+    let endpoints = endpoints(args)?;
+    if let Some(file) = &args.record {
+        recording::check(file)?;
+    }
     let run_dir = RunDir::open(path)?;
     let data_dir = state_dir_of(path)?;
     let state = State::open(&data_dir)?;
@@ -163,19 +176,33 @@ async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
         .iter()
         .any(|job| matches!(job.state.outcome(), Some(JobOutcome::Error(_))));
     if is_finished && !has_errors && state.stored.pending.is_empty() {
-        crate::notices::note(&format!("`{}` is complete: nothing to do", path.display()));
+        if let Some(file) = &args.record {
+            notices::recorded(recording::write(path, file)?, file);
+            return Ok(ExitCode::SUCCESS);
+        }
+        notices::note(&format!("`{}` is complete: nothing to do", path.display()));
         return Ok(exit::NOTHING_TO_DO.into());
     }
-    let mut console = Console::new(std::io::stdout(), &text::ZH);
+    answerer::check_resumed(&spec, &endpoints)?;
+    let mut console = Console::new(std::io::stdout(), Texts::of(spec.lang));
     console.header();
     console.loading(&spec.data_set.name);
     console.loaded(spec.problems.len(), &run_dir.shown());
     console
         .copy_to(run_dir.path())
         .with_context(|| format!("write `{}`", console::LOG_FILE))?;
-    Foreground::new(args, run_dir, spec, cores(), console)
+    let flags = flags_of_worker(&spec, &endpoints);
+    Foreground::new(args, run_dir, spec, cores(), console, flags)
         .follow_to_the_end(state, first)
         .await
+}
+
+/// What the generation worker of a run is told of endpoints; nothing where it asks none.
+fn flags_of_worker(spec: &RunSpec, endpoints: &Endpoints) -> Option<WorkerFlags> {
+    match spec.model_at {
+        ModelAt::Offline => None,
+        ModelAt::Endpoint { .. } => Some(endpoints.worker_flags()),
+    }
 }
 
 /// Opens the state in a directory that the user named; it must not hold another run's.

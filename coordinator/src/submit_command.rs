@@ -13,31 +13,32 @@ use bytes::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use roundhouse_core::Stamp;
-use roundhouse_core::run::{DataSet, ModelAt, RunSpec};
+use roundhouse_core::run::{DataSet, RunSpec};
 use roundhouse_proto::wire::{Fields, v1};
 use roundhouse_proto::{Digest, PromptSet, RunId};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::bundled::{self, BUNDLED};
 use crate::client::find::brief;
 use crate::client::seen::{SeenRun, SeenState};
 use crate::client::table::{print, print_json};
 use crate::client::upload::{Sent, upload};
 use crate::client::{Client, CoordinatorArgs, block_on, bytes_of};
 use crate::console::progress::tail_note;
-use crate::console::{Console, Mode, Progress, Terminal, text};
-use crate::dataset::{self, Loaded};
+use crate::console::text::Texts;
+use crate::console::{Console, Mode, Progress, Terminal};
+use crate::dataset;
 use crate::driver::stamp;
 use crate::exit;
 use crate::follow::{self, Follower, to_the_end};
-use crate::prepare::{Plan, REFERENCE_MODEL};
+use crate::prepare::Plan;
 use crate::report::line::{NAME_CHARS_MAX, one_line};
 use crate::report::read_back::read_back;
 use crate::run_args::{SpecArgs, percent};
 use crate::run_dir::{RESULTS_FILE, name, write_results};
 use crate::status_command::{state, way_on};
+use crate::subject::Subject;
 
 /// How often blobs go up that the coordinator says it lacks.
 const ROUNDS_MAX: u32 = 3;
@@ -59,6 +60,9 @@ pub struct SubmitArgs {
     /// The coordinator.
     #[command(flatten)]
     pub at: CoordinatorArgs,
+    /// The endpoint of the generation workers that is asked [default: the one that they offer]
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Option<String>,
     /// Stay, print what happens, and write the summary into the working directory
     #[arg(long)]
     pub wait: bool,
@@ -112,14 +116,16 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
 
 async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     let spec_args = &args.spec;
-    let model = model(spec_args)?;
+    let subject = Subject::of_fleet(spec_args, args.endpoint.as_deref())?;
     let (prompt_set, prompts) = prompts(spec_args.prompts.as_deref())?;
     let client = Client::new(&args.at.coordinator);
-    let mut console = args.wait.then(|| Console::new(std::io::stdout(), &text::ZH));
+    let mut console = args
+        .wait
+        .then(|| Console::new(std::io::stdout(), Texts::of(spec_args.lang)));
     if let Some(console) = &mut console {
         console.header();
     }
-    let (loaded, source) = load(spec_args, model)?;
+    let (loaded, source) = subject.load()?;
     if let Some(console) = &mut console {
         console.loading(loaded.info.format.title());
     }
@@ -129,10 +135,12 @@ async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
         &spec_args.ids,
         spec_args.filter.as_deref(),
     )?;
-    crate::notices::loaded(&loaded, model);
+    crate::notices::loaded(&loaded, &subject.model);
     let plan = Plan {
         args: spec_args,
-        model,
+        model: &subject.model,
+        model_at: subject.model_at.clone(),
+        playback: subject.playback.as_ref(),
         loaded: &loaded,
         source: &source,
         problems,
@@ -144,8 +152,10 @@ async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     };
     let (mut spec, parts) = plan.put_together(stamp());
     drop(loaded);
-    if model != REFERENCE_MODEL && spec.model_at == ModelAt::Offline {
-        spec.model_at = ModelAt::Endpoint { name: None };
+    if let Some(playback) = &subject.playback {
+        for warning in playback.warnings(&spec) {
+            crate::notices::warning(&warning);
+        }
     }
     let under = args.name.as_deref().unwrap_or_default();
     spec.run = if args.new {
@@ -177,28 +187,6 @@ async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
             ));
             Ok(ExitCode::SUCCESS)
         }
-    }
-}
-
-/// The model, or the ways on where none is named.
-fn model(args: &SpecArgs) -> anyhow::Result<&str> {
-    args.model.as_deref().ok_or_else(|| {
-        exit::usage(format!(
-            "no model is named\nhint: `--model MODEL` names one that the generation workers' endpoints have; \
-             `--model {REFERENCE_MODEL}` tries everything out without any"
-        ))
-    })
-}
-
-fn load(args: &SpecArgs, model: &str) -> anyhow::Result<(Loaded, String)> {
-    match &args.problems {
-        Some(path) => Ok((dataset::load(path)?, path.display().to_string())),
-        None if model == REFERENCE_MODEL => Ok((bundled::load()?, BUNDLED.to_owned())),
-        None => Err(exit::usage(
-            "no problems are named\nhint: `--problems FILE`, or `coordinator dataset fetch code_contests --split test` \
-             to get some"
-                .to_owned(),
-        )),
     }
 }
 

@@ -1,13 +1,16 @@
 //! What a model once answered, to be answered again without a network.
 
 use crate::digest::Digest;
-use crate::session::{FinishReason, Speaker, Usage};
+use crate::session::{FinishReason, Speaker, StopReason, Usage};
 
 /// The recorded calls of one problem's session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
     /// In the order in which they were made.
     pub calls: Vec<RecordedCall>,
+    /// Why the session ended where its next call has no answer: [`StopReason::ContextLimit`] or
+    /// [`StopReason::Budget`]. None for a session that ended with an answer.
+    pub unanswered: Option<StopReason>,
 }
 
 /// A call with its answer.

@@ -51,6 +51,21 @@ pub(crate) fn make(dir: &Path) {
         "cases.jsonl",
         b"{\"id\": 1, \"language\": \"cobol\", \"source\": \"\", \"input\": \"\", \"expected\": \"\"}\n",
     );
+    write("newer_recording.jsonl", b"{\"roundhouse_recording\": 2}\n");
+    let head = serde_json::json!({
+        "roundhouse_recording": 1,
+        "run_id": "r",
+        "model": "m",
+        "data_set": {"name": "CodeContests", "sha256": "0".repeat(64)},
+        "settings": {
+            "method": "self-collaboration", "max_rounds": 2, "tester": "cases", "final_program": "last",
+            "sampling": {"temperature": 0.0, "top_p": 0.95, "max_tokens": 4096}, "patch": true,
+            "comparator": "code-contests",
+        },
+    });
+    let call = "{\"source_id\": \"one\", \"position\": 1, \"speaker\": \"critic\"}\n";
+    write("bad_recording.jsonl", format!("{head}\n{call}").as_bytes());
+    write("recording.jsonl", format!("{head}\n").as_bytes());
     fs::create_dir(dir.join("directory")).unwrap();
     let template = |dir_name: &str, name: &str, text: &[u8]| {
         fs::create_dir(dir.join(dir_name)).unwrap();

@@ -139,6 +139,16 @@ fn help_of_run_names_every_flag_with_its_default() {
         "--resume <RUN_DIR>",
         "--problems <FILE>",
         "--model <MODEL>",
+        "--model-for <SPEAKER=MODEL>",
+        "--method <METHOD>",
+        "[default: self-collaboration]",
+        "--lang <zh|en>",
+        "[default: zh]",
+        "--base-url <URL>",
+        "--endpoint <NAME[=URL]>",
+        "--api-key-file <[NAME=]FILE>",
+        "--no-stream",
+        "--record <FILE>",
     ] {
         assert!(
             help.contains(words),

@@ -372,6 +372,169 @@ fn a_path_too_long_for_a_socket_is_no_obstacle() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
 
+/// What a run came to: each problem's program and the verdicts on it, and the tokens.
+fn came_to(run_dir: &Path) -> (Vec<serde_json::Value>, serde_json::Value) {
+    let mut summary = json(&run_dir.join("summary.json"));
+    let mut results = summary["results"].take();
+    for result in results.as_array_mut().unwrap() {
+        let result = result.as_object_mut().unwrap();
+        result.retain(|key, _| key != "problem_dir");
+        for test in result["test_results"].as_array_mut().unwrap() {
+            test.as_object_mut().unwrap().remove("time_cost");
+        }
+    }
+    let results = results.as_array().unwrap().clone();
+    (results, summary["summary"]["token_usage"].take())
+}
+
+/// The lines of a recording, without what differs from run to run.
+fn calls(file: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let fields = line.as_object_mut().unwrap();
+            fields.retain(|key, _| key != "run_id" && key != "duration_ms");
+            line
+        })
+        .collect()
+}
+
+#[test]
+fn recorded_run_comes_to_the_same_programs_verdicts_and_tokens_without_its_model() {
+    let place = Place::new();
+    let run = |output: &str, flags: &[&str]| {
+        let args = [&["run", "--ids", "1,2,14", "--output-dir", output], flags].concat();
+        let ran = place.coordinator(&args);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let output = place.path().join(output);
+        (ran.stderr, output.join(&entries(&output)[0]))
+    };
+    let flags = [
+        "--model",
+        "reference",
+        "--tester",
+        "public+cases",
+        "--record",
+        "calls.jsonl",
+    ];
+    let (stderr, reference) = run("reference", &flags);
+    assert!(
+        stderr.contains("calls of 3 sessions are recorded in `calls.jsonl`\n"),
+        "{stderr}"
+    );
+
+    // The offline model counts no tokens: as many as the answer has bytes, and some for the prompt.
+    let mut total = 0;
+    let counted: String = fs::read_to_string(place.path().join("calls.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            if let Some(reply) = line["reply"].as_str() {
+                let output = reply.len();
+                total += 100 + output;
+                line["usage"] = serde_json::json!({
+                    "input": 100, "cached_input": 7, "output": output, "reasoning": 0,
+                });
+            }
+            format!("{line}\n")
+        })
+        .collect();
+    fs::write(place.path().join("counted.jsonl"), counted).unwrap();
+
+    // Neither problems nor settings are named: those of the recording hold.
+    let flags = ["--model", "recorded:counted.jsonl", "--record", "again.jsonl"];
+    let (stderr, first) = run("first", &flags);
+    let loud = "warning: `recorded:` is no model: it repeats what `reference` answered in run ";
+    assert_eq!(grep(&stderr, &[loud]), 1, "{stderr}");
+    assert_eq!(
+        grep(&stderr, &["warning: "]),
+        grep(&stderr, &[loud, "isolation is"]),
+        "{stderr}"
+    );
+    let without_tokens = |results: Vec<serde_json::Value>| -> Vec<serde_json::Value> {
+        let strip = |mut result: serde_json::Value| {
+            result.as_object_mut().unwrap().remove("tokens_used");
+            result
+        };
+        results.into_iter().map(strip).collect()
+    };
+    let (results, tokens) = came_to(&first);
+    assert_eq!(results.len(), 3);
+    assert_eq!(
+        without_tokens(results.clone()),
+        without_tokens(came_to(&reference).0)
+    );
+    assert_eq!(tokens["total"], total);
+    let summary = &json(&first.join("summary.json"))["summary"];
+    assert_eq!(summary["model"], "recorded:reference");
+    assert_eq!(summary["provenance"]["tester"], "public+cases");
+    let transcript = fs::read_to_string(first.join("problem_001/transcript.jsonl")).unwrap();
+    assert!(
+        !transcript.contains("remarks"),
+        "a prompt is not the recorded one: {transcript}"
+    );
+
+    // What was played back is a recording like the first, and its runs differ in their times alone.
+    assert_eq!(
+        calls(&place.path().join("again.jsonl")),
+        calls(&place.path().join("counted.jsonl"))
+    );
+    let (_, second) = run("second", &["--model", "recorded:again.jsonl"]);
+    assert_eq!(came_to(&second), (results, tokens));
+    let report = |run_dir: &Path| mask::run(&fs::read_to_string(run_dir.join("REPORT.txt")).unwrap());
+    assert_eq!(report(&second), report(&first));
+
+    let dir = second.to_str().unwrap();
+    let late = place.coordinator(&["run", "--resume", dir, "--record", "late.jsonl"]);
+    assert_eq!(
+        (late.code, late.stdout.as_str()),
+        (Some(0), ""),
+        "{}",
+        late.stderr
+    );
+    assert_eq!(
+        calls(&place.path().join("late.jsonl")),
+        calls(&place.path().join("counted.jsonl"))
+    );
+}
+
+#[test]
+fn problem_that_nothing_is_recorded_for_is_an_error_and_no_verdict() {
+    let place = Place::new();
+    let flags = ["--model", "reference", "--limit", "2", "--record", "calls.jsonl"];
+    let ran = place.coordinator(&[&["run", "--output-dir", "first"], &flags[..]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let file = place.path().join("calls.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    let is_dropped =
+        |line: &str| line.contains("\"position\":2,") || line.contains("\"speaker\":\"coder\",\"round\":1,");
+    let kept = text.lines().filter(|line| !is_dropped(line));
+    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    assert_ne!(kept, text);
+    fs::write(&file, kept).unwrap();
+    let ran = place.coordinator(&["run", "--model", "recorded:calls.jsonl", "--limit", "2"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let warning = "warning: nothing is recorded for 1 of 2 problems, the first of them `problem_002`: they end as \
+                   errors\n";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    let summary = json(&place.run_dir().join("summary.json"));
+    let of = |i: usize, key: &str| summary["results"][i][key].clone();
+    assert_eq!(
+        (of(0, "outcome"), of(1, "outcome")),
+        ("error".into(), "error".into())
+    );
+    assert_eq!(
+        of(0, "error")["message"],
+        "nothing is recorded for coder, round 1"
+    );
+    assert_eq!(
+        of(1, "error")["message"],
+        "nothing is recorded for analyst, round 0"
+    );
+}
+
 #[test]
 fn worker_judges_a_file_in_order() {
     let place = Place::new();

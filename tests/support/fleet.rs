@@ -180,9 +180,8 @@ impl Fleet {
     /// Starts a command of the coordinator program against this coordinator; its output goes to `NAME.out` and
     /// `NAME.err` in the place.
     pub fn ask_on(&self, name: &str, args: &[&str]) -> Child {
-        let file = |kind: &str| {
-            File::create(self.place.path().join(format!("{name}.{kind}"))).expect("a new file")
-        };
+        let file =
+            |kind: &str| File::create(self.place.path().join(format!("{name}.{kind}"))).expect("a new file");
         self.place
             .command(&coordinator())
             .args(args)

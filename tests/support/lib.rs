@@ -120,7 +120,9 @@ impl Place {
         let mut command = Command::new(program);
         command.current_dir(self.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ROUNDHOUSE_") {
+            let text = name.to_string_lossy();
+            let is_of_a_model = text.ends_with("_API_KEY") || text.ends_with("_BASE_URL");
+            if text.starts_with("ROUNDHOUSE_") || is_of_a_model {
                 command.env_remove(name);
             }
         }

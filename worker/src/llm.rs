@@ -11,6 +11,7 @@ pub mod chat;
 pub mod endpoint;
 pub mod key;
 pub mod models;
+pub mod recorded;
 pub mod reference;
 pub mod retry;
 

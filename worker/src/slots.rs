@@ -8,7 +8,7 @@ use roundhouse_proto::link::{JobGrant, JobResult, WorkerMsg};
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
     Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, GenerateWork, JobId, LeaseId, Payload,
-    PromptSet, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
+    PromptSet, Recording, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -20,6 +20,7 @@ use crate::generate::{HoldError, Session, SessionError, SessionPort, Task, blobs
 use crate::link::{Link, Void};
 use crate::llm::chat::ChatModel;
 use crate::llm::models::Models;
+use crate::llm::recorded::Recorded;
 use crate::llm::reference::Reference;
 use crate::log::say;
 
@@ -69,8 +70,10 @@ impl From<Void> for Stopped {
 
 /// What a session asks.
 enum Asked {
-    /// The offline model.
+    /// The offline model that answers with the data set's own programs.
     Reference(Reference),
+    /// The offline model that answers with what a model once answered.
+    Recorded(Recorded),
     /// The models of an endpoint.
     Chat(Arc<ChatModel>),
 }
@@ -221,6 +224,7 @@ impl Slots {
         };
         let held = match &model {
             Asked::Reference(model) => hold(session, model, &mut port).await,
+            Asked::Recorded(model) => hold(session, model, &mut port).await,
             Asked::Chat(model) => hold(session, &**model, &mut port).await,
         };
         match held {
@@ -238,6 +242,11 @@ impl Slots {
 
     /// The model that a session asks.
     async fn model(&self, work: &GenerateWork) -> Result<Asked, Stopped> {
+        if let Some(recording) = work.recording {
+            let recording = self.blobs.fetch(recording).await?;
+            let recording = decode("Recording", recording, Recording::from_bytes).await?;
+            return Ok(Asked::Recorded(Recorded::new(recording)));
+        }
         if let Some(reference) = work.reference {
             let reference = self.blobs.fetch(reference).await?;
             let material = decode("ReferenceMaterial", reference, ReferenceMaterial::from_bytes).await?;

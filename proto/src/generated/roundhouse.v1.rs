@@ -783,6 +783,10 @@ pub struct Recording {
     /// In the order in which they were made.
     #[prost(message, repeated, tag = "2")]
     pub calls: ::prost::alloc::vec::Vec<RecordedCall>,
+    /// Why the session ended where its next call has no answer: the prompt did not fit the context, or the budget was
+    /// reached. None for a session that ended with an answer.
+    #[prost(enumeration = "StopReason", optional, tag = "3")]
+    pub unanswered: ::core::option::Option<i32>,
 }
 /// A call with its answer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

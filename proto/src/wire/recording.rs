@@ -10,6 +10,7 @@ impl From<Recording> for v1::Recording {
         Self {
             version: BLOB_VERSION,
             calls: recording.calls.into_iter().map(Into::into).collect(),
+            unanswered: recording.unanswered.map(number_of::<_, v1::StopReason>),
         }
     }
 }
@@ -21,6 +22,10 @@ impl TryFrom<v1::Recording> for Recording {
         fields.version(recording.version, BLOB_VERSION)?;
         Ok(Self {
             calls: fields.each("calls", recording.calls, CALLS_MAX)?,
+            unanswered: recording
+                .unanswered
+                .map(|reason| fields.choice::<v1::StopReason, _>("unanswered", reason))
+                .transpose()?,
         })
     }
 }
@@ -57,5 +62,38 @@ impl TryFrom<v1::RecordedCall> for RecordedCall {
             finish: fields.choice::<v1::FinishReason, _>("finish", call.finish)?,
             usage: call.usage.map(Into::into),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Digest, FinishReason, Speaker, StopReason, Usage};
+
+    #[test]
+    fn recording_survives_its_encoded_form() {
+        let recording = Recording {
+            calls: vec![RecordedCall {
+                speaker: Speaker::Tester,
+                round: 1,
+                ask: 1,
+                prompt: Digest::of(b"prompt"),
+                reply: "中文".to_owned(),
+                reasoning: Some(String::new()),
+                finish: FinishReason::Length,
+                usage: Some(Usage {
+                    input: 4,
+                    cached_input: 3,
+                    output: 2,
+                    reasoning: 1,
+                }),
+            }],
+            unanswered: Some(StopReason::ContextLimit),
+        };
+        assert_eq!(Recording::from_bytes(recording.to_bytes()), Ok(recording));
+        assert_eq!(
+            Recording::from_bytes(Recording::default().to_bytes()),
+            Ok(Recording::default())
+        );
     }
 }

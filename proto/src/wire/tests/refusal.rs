@@ -150,7 +150,7 @@ fn unreadable_report_is_refused_by_name() {
 fn unreadable_settings_are_refused_by_name() {
     let sampling = v1::Sampling::from(samples::settings().sampling);
     refused!(samples::settings(), SessionSettings, v1::SessionSettings:
-        method = long(NAME_MAX_BYTES) => "field `method` of {}: expected at most 256 bytes, got 257",
+        method = "alone".to_owned() => "field `method` of {}: expected the name of a method, got alone",
         model = long(NAME_MAX_BYTES) => "field `model` of {}: expected at most 256 bytes, got 257",
         sampling = None => "field `sampling` of {}: expected a value, got none",
         sampling = Some(v1::Sampling { temperature: f64::NAN, ..sampling })
