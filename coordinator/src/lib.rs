@@ -19,6 +19,7 @@ pub mod prepare;
 pub mod preset;
 #[cfg(feature = "local")]
 pub mod prompts_command;
+pub mod registry;
 pub mod report;
 pub mod report_command;
 pub mod rpc;
@@ -31,3 +32,4 @@ pub mod state_dir;
 pub mod store;
 #[cfg(feature = "local")]
 pub mod verify_command;
+pub mod watchers;

@@ -12,7 +12,7 @@ const BYTES_MAX: usize = 255;
 
 /// Refuses a name that leads to another directory or hides: empty, with a `/`, with a control character, or
 /// beginning with a dot.
-pub(super) fn check(name: &str) -> Result<(), RunDirError> {
+pub(crate) fn check(name: &str) -> Result<(), RunDirError> {
     let refused = name.is_empty()
         || name.len() > BYTES_MAX
         || name.starts_with('.')
@@ -81,7 +81,7 @@ pub fn safe_names(problems: &[(u32, &str)]) -> Vec<String> {
 }
 
 /// Names of the run's own files, in lower case.
-const OF_FILES: [&str; 4] = [
+pub(crate) const OF_FILES: [&str; 4] = [
     "summary.json",
     "report.txt",
     "eval_checkpoint.json",
