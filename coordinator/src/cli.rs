@@ -25,6 +25,8 @@ pub enum Command {
     /// Generate, evaluate and report on this machine
     #[cfg(feature = "local")]
     Run(Box<RunArgs>),
+    /// Take runs in and hand their jobs to the workers that join
+    Start(crate::start_command::StartArgs),
     /// Look at, check or fetch problems
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -117,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         #[cfg(feature = "local")]
         Command::Run(args) => crate::run_command::run(&args),
+        Command::Start(args) => crate::start_command::run(&args),
         Command::Dataset(DatasetCommand::Show(args)) => dataset_command::show(&args),
         #[cfg(feature = "local")]
         Command::Dataset(DatasetCommand::Verify(args)) => crate::verify_command::run(&args),

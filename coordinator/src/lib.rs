@@ -28,6 +28,7 @@ pub mod run_args;
 pub mod run_command;
 pub mod run_dir;
 pub mod server;
+pub mod start_command;
 pub mod state_dir;
 pub mod store;
 #[cfg(feature = "local")]
