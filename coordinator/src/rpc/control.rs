@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundhouse_core::status::ProblemView;
 use roundhouse_core::{Coordinator, Event, Now};
 use roundhouse_proto::RunId;
 use roundhouse_proto::wire::{Fields, REASON_MAX_BYTES, v1};
@@ -83,9 +82,13 @@ impl ControlService {
         Ok(status::of_run(&view, &self.shown_dir(run), &self.0.url))
     }
 
-    async fn problems(&self, run: RunId) -> Result<Vec<ProblemView>, Status> {
+    /// Which problems of a run, by place, nothing more is done for as things stand.
+    async fn closed(&self, run: RunId) -> Result<Vec<bool>, Status> {
         let seen = look(&self.0.events, move |core, now| {
-            core.run_view(now, run).map(|_| core.problem_views(run))
+            let is_over = status::is_over(&core.run_view(now, run)?.state);
+            let problems = core.problem_views(run);
+            let closed = problems.iter().map(|problem| is_over || problem.is_settled);
+            Some(closed.collect())
         });
         seen.await?.ok_or_else(|| unknown(run))
     }
@@ -227,11 +230,10 @@ impl v1::control_server::Control for ControlService {
     async fn retry(&self, request: Request<v1::RetryRequest>) -> Result<Response<v1::RetryReply>, Status> {
         let _busy = self.0.activity.begin();
         let run = run_of(Fields::of("RetryRequest"), &request.into_inner().run)?;
-        let before = self.problems(run).await?;
+        let before = self.closed(run).await?;
         tell(&self.0.events, Event::RetryRequested { run }).await?;
-        let after = self.problems(run).await?;
-        let is_open_again =
-            |(before, after): &(&ProblemView, &ProblemView)| before.is_settled && !after.is_settled;
+        let after = self.closed(run).await?;
+        let is_open_again = |(before, after): &(&bool, &bool)| **before && !**after;
         let problems_n = before.iter().zip(&after).filter(is_open_again).count() as u64;
         Ok(Response::new(v1::RetryReply { problems_n }))
     }

@@ -417,6 +417,101 @@ async fn watcher_from_the_start_and_one_who_comes_late_are_told_the_same() {
     );
 }
 
+/// What is told after all steps: how the run came out, whether its reports are written, and the end.
+async fn end(updates: &mut Streaming<v1::RunUpdate>) -> (v1::RunState, bool) {
+    let (mut state, mut is_written) = (v1::RunState::Unspecified, false);
+    while let Some(what) = next(updates).await.unwrap() {
+        match what {
+            What::Status(status) => state = status.state(),
+            What::ReportsWritten(written) => is_written = written,
+            What::Problem(_) | What::Notice(_) | What::GenerationDoneMs(_) => {}
+        }
+    }
+    (state, is_written)
+}
+
+#[tokio::test]
+async fn stream_ends_when_the_run_has_ended_and_its_reports_are_written() {
+    let mut bench = Bench::new().await;
+    let spec = spec(1);
+    let dir = bench.submit_whole(&spec, "").await.dir;
+    let mut early = bench.watch(spec.run).await;
+    join_idle_worker(&bench.channel).await;
+    assert_eq!(end(&mut early).await, (v1::RunState::Complete, true));
+    assert!(Path::new(&dir).join("REPORT.txt").is_file());
+    let mut late = bench.watch(spec.run).await;
+    assert_eq!(end(&mut late).await, (v1::RunState::Complete, true));
+
+    let request = v1::FetchRequest {
+        run: spec.run.into(),
+        under: String::new(),
+    };
+    let mut files = bench.control.fetch(request).await.unwrap().into_inner();
+    let mut fetched = BTreeMap::<String, Vec<u8>>::new();
+    while let Some(chunk) = files.message().await.unwrap() {
+        fetched.entry(chunk.path).or_default().extend(chunk.data);
+    }
+    for (path, bytes) in &fetched {
+        assert_eq!(&std::fs::read(Path::new(&dir).join(path)).unwrap(), bytes);
+    }
+    assert!(fetched.contains_key("summary.json") && fetched.contains_key("REPORT.txt"));
+    assert!(
+        fetched.contains_key("problem_001/problem_statement.txt"),
+        "{:?}",
+        fetched.keys()
+    );
+}
+
+#[tokio::test]
+async fn run_that_is_cancelled_ends_and_goes_on_when_it_is_tried_again() {
+    let mut bench = Bench::new().await;
+    let run = spec(1).run;
+    bench.submit_whole(&spec(1), "").await;
+    let mut updates = bench.watch(run).await;
+    let reason = "too\u{1b}[2J dear".to_owned();
+    for _ in 0..2 {
+        let request = v1::CancelRequest {
+            run: run.into(),
+            reason: reason.clone(),
+        };
+        let status = bench.control.cancel(request).await.unwrap().into_inner();
+        assert_eq!(status.state(), v1::RunState::Cancelled);
+        assert_eq!(status.reason, "too [2J dear");
+    }
+    assert_eq!(end(&mut updates).await, (v1::RunState::Cancelled, true));
+
+    let request = v1::RetryRequest { run: run.into() };
+    let reply = bench.control.retry(request.clone()).await.unwrap().into_inner();
+    assert_eq!(reply.problems_n, 2);
+    assert_eq!(bench.get(run).await.unwrap().state(), v1::RunState::Active);
+    let again = bench.control.retry(request).await.unwrap().into_inner();
+    assert_eq!(again.problems_n, 0, "they are queued already");
+    let mut updates = bench.watch(run).await;
+    join_idle_worker(&bench.channel).await;
+    assert_eq!(end(&mut updates).await, (v1::RunState::Complete, true));
+}
+
+#[tokio::test]
+async fn run_that_cannot_move_says_so_with_the_command_that_helps() {
+    let mut bench = Bench::new().await;
+    bench.submit_whole(&spec(1), "").await;
+    let mut updates = bench.watch(spec(1).run).await;
+    // At once to those who ask, and unasked after a while.
+    let asked = bench.get(spec(1).run).await.unwrap().warnings;
+    let told = loop {
+        match next(&mut updates).await.unwrap().unwrap() {
+            What::Status(status) if !status.warnings.is_empty() => break status.warnings,
+            What::Status(_) | What::Problem(_) | What::Notice(_) => {}
+            what @ (What::GenerationDoneMs(_) | What::ReportsWritten(_)) => panic!("{what:?}"),
+        }
+    };
+    assert_eq!(asked, told);
+    assert!(
+        told[0].starts_with("no generation worker is joined\nhint: `worker join --role gen "),
+        "{told:?}"
+    );
+}
+
 #[tokio::test]
 async fn run_that_was_taken_in_is_there_after_a_restart_also_without_a_record() {
     let mut bench = Bench::new().await;
