@@ -1,9 +1,8 @@
 //! The file writer: one thread that writes what the core wants in the run directories, then says so.
 //!
 //! A file that cannot be written is tried again for as long as the process runs: what it is made of is stored, so
-//! nothing is lost meanwhile. Only its own run waits for it. When more waits than [`backlog::WAITING_MAX`], the run of
-//! which most does is left to the next start, which writes all that is noted as pending; where there is no other run,
-//! everything waits instead.
+//! nothing is lost meanwhile. Only its own run waits for it. When 4,096 files wait, the run of which most do is left to
+//! the next start, which writes all that is noted as pending; where there is no other run, everything waits instead.
 
 mod backlog;
 

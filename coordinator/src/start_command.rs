@@ -25,7 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use self::fleet::Fleet;
-use self::overview::{Over, Overview};
+use self::overview::{At, Over, Overview};
 use self::screen::Screen;
 use crate::driver::Events;
 use crate::exit;
@@ -275,6 +275,8 @@ struct Serving {
     over: Arc<Mutex<Over>>,
     /// Runs that people were told of.
     told: BTreeSet<RunId>,
+    /// When a run is that is seen now.
+    at: At,
     /// What was said last of how far a run is, and when.
     progress: BTreeMap<RunId, (Instant, String)>,
     /// Jobs of a run that are tried again since that was said, and one of them.
@@ -294,6 +296,7 @@ impl Serving {
             fleet: Fleet::default(),
             over: Arc::default(),
             told: BTreeSet::new(),
+            at: At::Start,
             progress: BTreeMap::new(),
             retried: BTreeMap::new(),
             done_since: None,
@@ -439,7 +442,8 @@ impl Serving {
             let name = self.name(run.run);
             if self.told.insert(run.run) {
                 if !run.is_over {
-                    self.screen.say(format!("run {name} {}", run.introduction()));
+                    self.screen
+                        .say(format!("run {name} {}", run.introduction(self.at)));
                 }
                 self.progress.insert(run.run, (now, run.progress()));
             }
@@ -461,6 +465,7 @@ impl Serving {
                 });
             }
         }
+        self.at = At::Work;
         if !self.exit_when_done || !seen.is_done() {
             self.done_since = None;
             return None;

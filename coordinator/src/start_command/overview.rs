@@ -12,6 +12,15 @@ use crate::report::line::{MESSAGE_CHARS_MAX, one_line};
 /// has a verdict.
 pub(super) type Over = BTreeMap<RunId, bool>;
 
+/// When a run is seen first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// When the coordinator has just been started.
+    Start,
+    /// Later.
+    Work,
+}
+
 /// How workers and runs stand.
 #[derive(Debug)]
 pub(super) struct Overview {
@@ -95,13 +104,14 @@ impl RunLine {
         }
     }
 
-    /// What is said when it is seen first: `submitted: 10 problems, model deepseek-chat`.
-    pub(super) fn introduction(&self) -> String {
+    /// What is said when it is seen first: `submitted: 10 problems, model deepseek-chat`, or, if it was there when the
+    /// coordinator started, how far it is.
+    pub(super) fn introduction(&self, at: At) -> String {
         let (n, model) = (self.problems_n, &self.model);
         let problems = if n == 1 { "problem" } else { "problems" };
-        match self.generated_n {
-            0 => format!("submitted: {n} {problems}, model {model}"),
-            _ => format!("goes on: {}", self.progress()),
+        match at {
+            At::Start => format!("goes on: {}", self.progress()),
+            At::Work => format!("submitted: {n} {problems}, model {model}"),
         }
     }
 
@@ -163,9 +173,9 @@ mod tests {
 
     #[test]
     fn run_is_introduced_by_what_it_is_or_by_how_far_it_came() {
-        let mut line = run(false, false, false);
-        assert_eq!(line.introduction(), "goes on: generation 2/3, evaluation 1/3");
-        line.generated_n = 0;
-        assert_eq!(line.introduction(), "submitted: 3 problems, model m");
+        let line = run(false, false, false);
+        let went_on = line.introduction(At::Start);
+        assert_eq!(went_on, "goes on: generation 2/3, evaluation 1/3");
+        assert_eq!(line.introduction(At::Work), "submitted: 3 problems, model m");
     }
 }

@@ -94,8 +94,12 @@ pub(super) fn check(spec: &RunSpec, run: RunId) -> Result<(), WireError> {
         plain_name(fields, "prompts", name)?;
     }
     check_evaluation(fields, &spec.evaluation)?;
-    in_range(fields, "workers", spec.workers, SLOTS_MAX)?;
-    in_range(fields, "eval_workers", spec.eval_workers, SLOTS_MAX)?;
+    // 0 for a run that takes what joins.
+    for (field, slots) in [("workers", spec.workers), ("eval_workers", spec.eval_workers)] {
+        if slots > SLOTS_MAX {
+            return Err(fields.refuse(field, format!("at most {SLOTS_MAX}"), slots));
+        }
+    }
     in_range(fields, "attempts_max", spec.attempts_max, ATTEMPTS_MAX)?;
     plain_text(fields, "data_set.name", &spec.data_set.name, NAME_MAX_BYTES)?;
     plain_text(fields, "data_set.path", &spec.data_set.path, REASON_MAX_BYTES)?;
@@ -450,7 +454,7 @@ mod tests {
                 spec.problems[0].entry_point = Some("f()\nimport os".to_owned());
             }),
             ("`attempts_max`", |spec| spec.attempts_max = 0),
-            ("`workers`", |spec| spec.workers = 0),
+            ("`workers`", |spec| spec.workers = u32::MAX),
             ("`eval_workers`", |spec| spec.eval_workers = 1_000_000),
             ("`session.max_rounds`", |spec| spec.session.max_rounds = 0),
             ("`session.max_rounds`", |spec| spec.session.max_rounds = 65),
