@@ -38,6 +38,8 @@ pub enum Command {
     Cancel(cancel_command::CancelArgs),
     /// Try those problems of a run again that ended by a failure of ours
     Retry(retry_command::RetryArgs),
+    /// Take runs in and hand their jobs to the workers that join
+    Start(crate::start_command::StartArgs),
     /// Look at, check or fetch problems
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -136,6 +138,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fetch(args) => fetch_command::run(&args),
         Command::Cancel(args) => cancel_command::run(&args),
         Command::Retry(args) => retry_command::run(&args),
+        Command::Start(args) => crate::start_command::run(&args),
         Command::Dataset(DatasetCommand::Show(args)) => dataset_command::show(&args),
         #[cfg(feature = "local")]
         Command::Dataset(DatasetCommand::Verify(args)) => crate::verify_command::run(&args),

@@ -1,19 +1,23 @@
 //! The driver: one task owns the core. It takes an event, lets the core decide, hands the writes and commands to
 //! the committer and goes on; commands leave in order once their writes are durable.
 //!
-//! Nothing is decided here.
+//! Whoever wants to know how things stand looks at the core from here too, and the answer goes the same way: nobody
+//! is told of what is not durable. Nothing is decided here.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use roundhouse_core::record::Write;
 use roundhouse_core::{Command, Coordinator, Event, Files, LinkId, Now, Outbox, Progress, Stamp};
 use roundhouse_proto::RunId;
 use roundhouse_proto::link::CoordMsg;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::Committer;
+use crate::watchers::Watchers;
 
 /// Events that wait for the driver; a link that says more is slowed down.
 const EVENTS_MAX: usize = 1_024;
@@ -73,6 +77,8 @@ pub struct Links {
 struct LinkTable {
     /// Ids given so far.
     given: u64,
+    /// The server stops: a link that is opened now ends at once.
+    is_closed: bool,
     open: BTreeMap<LinkId, mpsc::Sender<CoordMsg>>,
 }
 
@@ -87,7 +93,9 @@ impl Links {
         let mut table = self.table();
         table.given += 1;
         let link = LinkId(table.given);
-        table.open.insert(link, sender);
+        if !table.is_closed {
+            table.open.insert(link, sender);
+        }
         (link, receiver)
     }
 
@@ -96,9 +104,18 @@ impl Links {
         self.table().open.remove(&link);
     }
 
-    /// Closes every link, so that the server can end.
+    /// Closes every link, those that are opened later too, so that the server can end.
     pub fn close_all(&self) {
-        self.table().open.clear();
+        let mut table = self.table();
+        table.is_closed = true;
+        table.open.clear();
+    }
+
+    /// Says something to every worker, as far as it has room for it.
+    pub fn say_to_all(&self, msg: &CoordMsg) {
+        for sender in self.table().open.values() {
+            let _ = sender.try_send(msg.clone());
+        }
     }
 
     fn send(&self, link: LinkId, msg: CoordMsg) {
@@ -111,34 +128,77 @@ impl Links {
     }
 }
 
+/// What leaves once all that was handed over before it is durable.
+pub enum Release {
+    /// Something that the core wants done.
+    Command(Command),
+    /// Somebody is told what was seen of the core.
+    Answer(Answer),
+}
+
+/// Tells somebody what was seen of the core; called on the committer's thread, so it must be quick.
+pub type Answer = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => command.fmt(f),
+            Self::Answer(_) => f.write_str("Answer"),
+        }
+    }
+}
+
 /// Where commands go once they are durable.
 pub struct Outlets {
     /// The open links.
     pub links: Links,
     /// The file writer.
     pub files: std::sync::mpsc::SyncSender<Box<Files>>,
-    /// People.
+    /// People in front of this process.
     pub progress: mpsc::Sender<(RunId, Progress)>,
+    /// People who watch a run from elsewhere.
+    pub watchers: Watchers,
 }
 
 impl Outlets {
-    /// Carries out commands, in order. Called by the committer's thread; a slow file system or terminal slows it.
-    pub fn release(&self, commands: Vec<Command>) {
-        for command in commands {
-            match command {
-                Command::Send { link, msg } => self.links.send(link, msg),
-                Command::Close { link } => self.links.close(link),
-                // Both ends go only when the process is about to end.
-                Command::WriteFiles(files) => drop(self.files.send(files)),
-                Command::Tell { run, progress } => drop(self.progress.blocking_send((run, progress))),
+    /// Carries out commands and gives answers, in order. Called by the committer's thread; a slow file system or
+    /// terminal slows it.
+    pub fn release(&self, releases: Vec<Release>) {
+        for release in releases {
+            match release {
+                Release::Command(command) => self.carry_out(command),
+                Release::Answer(answer) => answer(),
+            }
+        }
+    }
+
+    fn carry_out(&self, command: Command) {
+        match command {
+            Command::Send { link, msg } => self.links.send(link, msg),
+            Command::Close { link } => self.links.close(link),
+            // Both ends go only when the process is about to end.
+            Command::WriteFiles(files) => drop(self.files.send(files)),
+            Command::Tell { run, progress } => {
+                self.watchers.tell(run, &progress);
+                drop(self.progress.blocking_send((run, progress)));
             }
         }
     }
 }
 
-/// Hands events to the driver.
+/// What the driver is asked to do next.
+enum Asked {
+    /// Something happened.
+    Event(Box<Event>),
+    /// Somebody wants to know how things stand.
+    Look(Look),
+}
+
+type Look = Box<dyn FnOnce(&Coordinator, Now) -> Answer + Send>;
+
+/// Hands events to the driver, and looks at the core.
 #[derive(Clone, Debug)]
-pub struct Events(mpsc::Sender<Event>);
+pub struct Events(mpsc::Sender<Asked>);
 
 impl Events {
     /// Waits until the driver has room. False when there is no driver any more.
@@ -146,7 +206,39 @@ impl Events {
     /// # Cancel safety
     /// If it is dropped before it is done, the event was not handed over.
     pub async fn send(&self, event: Event) -> bool {
-        self.0.send(event).await.is_ok()
+        self.0.send(Asked::Event(Box::new(event))).await.is_ok()
+    }
+
+    /// What `look` sees of the core, once all that it can have seen is durable; what the same task sent before, it
+    /// sees. None when there is no driver any more. Waits for as long as the store fails.
+    ///
+    /// # Cancel safety
+    /// Nothing changes, whenever it is dropped.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Coordinator, Now) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.look_then(look, |seen| seen).await
+    }
+
+    /// As [`Self::look`]; `then` is called with what was seen after every command that came before is carried out, and
+    /// before any that comes after. It is called on the committer's thread, so it must be quick.
+    ///
+    /// # Cancel safety
+    /// `then` may be called or not, if it is dropped.
+    pub async fn look_then<S: Send + 'static, T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Coordinator, Now) -> S + Send + 'static,
+        then: impl FnOnce(S) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        let look: Look = Box::new(move |core, now| {
+            let seen = look(core, now);
+            // Whoever asked may be gone.
+            Box::new(move || drop(tell.send(then(seen))))
+        });
+        self.0.send(Asked::Look(look)).await.ok()?;
+        told.await.ok()
     }
 }
 
@@ -154,8 +246,8 @@ impl Events {
 pub struct Driver {
     core: Coordinator,
     clock: Clock,
-    committer: Committer<Command>,
-    events: mpsc::Receiver<Event>,
+    committer: Committer<Release>,
+    events: mpsc::Receiver<Asked>,
     written: mpsc::Receiver<Event>,
 }
 
@@ -170,7 +262,7 @@ pub struct DriverEnds {
 /// The two channels of a driver, made before it so that the file writer can be started first.
 pub struct DriverChannels {
     ends: DriverEnds,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Asked>,
     written: mpsc::Receiver<Event>,
 }
 
@@ -212,7 +304,7 @@ impl Driver {
         core: Coordinator,
         first: Outbox,
         clock: Clock,
-        committer: Committer<Command>,
+        committer: Committer<Release>,
         channels: DriverChannels,
     ) -> (Self, Events) {
         let DriverChannels {
@@ -227,7 +319,7 @@ impl Driver {
             events,
             written,
         };
-        let is_up = driver.submit(first).await;
+        let is_up = driver.submit(first.writes, commands(first.commands)).await;
         debug_assert!(is_up, "a new committer takes a batch");
         (driver, ends.events)
     }
@@ -238,27 +330,26 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let event = tokio::select! {
+            let asked = tokio::select! {
                 biased;
                 _ = &mut stop => break,
                 event = self.written.recv() => match event {
-                    Some(event) => event,
+                    Some(event) => Asked::Event(Box::new(event)),
                     None => {
                         // Its panic was printed. Without it the run would never be over.
                         tracing::error!("the thread that writes the run directory ended");
                         break;
                     }
                 },
-                event = self.events.recv() => match event {
-                    Some(event) => event,
+                asked = self.events.recv() => match asked {
+                    Some(asked) => asked,
                     None => break,
                 },
-                _ = tick.tick() => Event::Ticked,
+                _ = tick.tick() => Asked::Event(Box::new(Event::Ticked)),
             };
-            let mut outbox = Outbox::default();
-            self.core.handle(self.clock.now(), event, &mut outbox);
+            let (writes, releases) = self.answer(asked);
             let is_up = tokio::select! {
-                is_up = self.submit(outbox) => is_up,
+                is_up = self.submit(writes, releases) => is_up,
                 _ = &mut stop => false,
             };
             if !is_up {
@@ -288,18 +379,33 @@ impl Driver {
         }
     }
 
+    fn answer(&mut self, asked: Asked) -> (Vec<Write>, Vec<Release>) {
+        let now = self.clock.now();
+        match asked {
+            Asked::Event(event) => {
+                let mut outbox = Outbox::default();
+                self.core.handle(now, *event, &mut outbox);
+                (outbox.writes, commands(outbox.commands))
+            }
+            Asked::Look(look) => (Vec::new(), vec![Release::Answer(look(&self.core, now))]),
+        }
+    }
+
     /// False if there is no committer any more.
-    async fn submit(&mut self, outbox: Outbox) -> bool {
-        let Outbox { writes, commands } = outbox;
-        if writes.is_empty() && commands.is_empty() {
+    async fn submit(&mut self, writes: Vec<Write>, releases: Vec<Release>) -> bool {
+        if writes.is_empty() && releases.is_empty() {
             return true;
         }
         let Ok(room) = self.committer.room().await else {
             return false;
         };
-        room.submit(writes, commands);
+        room.submit(writes, releases);
         true
     }
+}
+
+fn commands(commands: Vec<Command>) -> Vec<Release> {
+    commands.into_iter().map(Release::Command).collect()
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl<'a, W: Write> Foreground<'a, W> {
 
         let working_dir = std::env::current_dir().context("find the working directory")?;
         let counts = counts_of(&state);
-        let mut server = Server::start(state, Arc::clone(&self.run_dir), &working_dir).await?;
+        let (mut server, socket) = Server::start(state, &self.run_dir, &working_dir).await?;
         server.events.send(first).await;
         let bars = console::Progress::new(
             &Terminal::detect(),
@@ -101,7 +101,7 @@ impl<'a, W: Write> Foreground<'a, W> {
         // Programs that nobody wrote but us.
         let is_ours = self.spec.data_set.path == BUNDLED && self.spec.session.model == REFERENCE_MODEL;
         let local = LocalWorkers {
-            socket: server.socket.path.clone(),
+            socket,
             generation_slots: workers,
             evaluation_slots: eval_workers,
             python: self.args.python.clone(),

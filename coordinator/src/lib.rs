@@ -26,6 +26,7 @@ pub mod preset;
 #[cfg(feature = "local")]
 pub mod prompts_command;
 pub mod recording;
+pub mod registry;
 pub mod report;
 pub mod report_command;
 pub mod retry_command;
@@ -35,6 +36,7 @@ pub mod run_args;
 pub mod run_command;
 pub mod run_dir;
 pub mod server;
+pub mod start_command;
 pub mod state_dir;
 pub mod status_command;
 pub mod store;
@@ -42,4 +44,5 @@ pub mod subject;
 pub mod submit_command;
 #[cfg(feature = "local")]
 pub mod verify_command;
+pub mod watchers;
 pub mod workers_command;

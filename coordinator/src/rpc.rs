@@ -1,7 +1,9 @@
 //! The link that workers talk over. It decides nothing: what arrives becomes an event, what is large becomes a blob
-//! first, so that no event names what is not durable. Blobs have a service of their own: `rpc::blobs`.
+//! first, so that no event names what is not durable. Blobs have a service of their own, `rpc::blobs`; what people's
+//! commands ask is answered by `rpc::control`.
 
 mod blobs;
+mod control;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use self::blobs::BlobService;
+pub use self::control::{Activity, ControlService, Submissions, warning};
 use crate::blobs::Blobs;
 use crate::driver::{Events, Links};
 

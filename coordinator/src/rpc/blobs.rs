@@ -169,7 +169,7 @@ fn take_in(
 }
 
 /// The status tells the worker whether another try can help.
-fn refuse(error: &BlobError) -> Status {
+pub(super) fn refuse(error: &BlobError) -> Status {
     let text = match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -189,7 +189,7 @@ fn refuse(error: &BlobError) -> Status {
 }
 
 /// Does what waits for the disk on a thread that may.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     tokio::task::spawn_blocking(work)

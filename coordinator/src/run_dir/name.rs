@@ -81,7 +81,7 @@ pub fn safe_names(problems: &[(u32, &str)]) -> Vec<String> {
 }
 
 /// Names of the run's own files, in lower case.
-const OF_FILES: [&str; 4] = [
+pub(crate) const OF_FILES: [&str; 4] = [
     "summary.json",
     "report.txt",
     "eval_checkpoint.json",
