@@ -5,6 +5,7 @@
 
 use roundhouse_proto::{FinishReason, ReferenceMaterial, Speaker, TesterMode};
 
+use crate::generate::asserts;
 use crate::generate::cases;
 use crate::generate::fence;
 use crate::llm::{Ask, AskError, Model, Reply};
@@ -45,13 +46,22 @@ impl Reference {
             (Speaker::Coder, _, None) => String::new(),
             (Speaker::Tester, round, _) => match self.tester {
                 TesterMode::Cases | TesterMode::Public | TesterMode::PublicAndCases => {
-                    cases::render(&self.material.cases, 1)
+                    match is_code(&self.material) {
+                        true => asserts::render(&self.material.cases),
+                        false => cases::render(&self.material.cases, 1),
+                    }
                 }
                 TesterMode::Review if round == 0 => REVIEW_FAIL.to_owned(),
                 TesterMode::Review => REVIEW_PASS.to_owned(),
             },
         }
     }
+}
+
+/// Whether the cases are those of a function task: code to run, which expects no output.
+fn is_code(material: &ReferenceMaterial) -> bool {
+    let cases = &material.cases;
+    !cases.is_empty() && cases.iter().all(|case| case.expected.is_empty())
 }
 
 impl Model for Reference {
