@@ -5,11 +5,14 @@
 # what the case came to: `passed`, or `wrong` where its own assertion failed, and on further lines the value on the
 # assertion's left side. Without such a line the program ended before its case did, whatever its exit status.
 def drive():
+    import _ast
     import os
     import sys
 
-    # Kept: the program may put others in their places.
+    # Kept under names of this function: the program may put others in their places.
+    run, any_error, assertion_error = exec, BaseException, AssertionError
     write, leave, stderr, modules = os.write, os._exit, sys.stderr, sys.modules
+    process, own = os.getpid, os.getpid()
     told = os.dup(1)
     pieces = []
     while True:
@@ -20,11 +23,28 @@ def drive():
     word, _, case = b"".join(pieces).partition(b"\n")
     name = sys.argv[1]
     sys.argv[:] = ["main.py"]
-    sys.path[0] = os.getcwd()
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     os.close(nothing)
+
+    def with_left_side(tree):
+        # A last `assert CALL == VALUE` keeps what the call gave.
+        last = tree.body and tree.body[-1]
+        if not isinstance(last, _ast.Assert) or not isinstance(last.test, _ast.Compare):
+            return tree
+        left = last.test.left
+        if len(last.test.ops) == 1 and isinstance(last.test.ops[0], _ast.Eq) and isinstance(left, _ast.Call):
+            place = {name: getattr(left, name) for name in left._attributes}
+            target = _ast.Name(id="__left", ctx=_ast.Store(), **place)
+            last.test.left = _ast.NamedExpr(target=target, value=left, **place)
+        return tree
+
+    def tell(outcome):
+        # A child of the program is not what is judged.
+        if process() != own:
+            leave(1)
+        write(told, word + outcome)
 
     def report(error, trace):
         import linecache
@@ -42,53 +62,45 @@ def drive():
         finally:
             leave(1)
 
-    def tell(outcome):
-        write(told, word + b" " + outcome + b"\n")
-
-    module = type(sys)("main")
-    module.__file__ = "main.py"
-    names = module.__dict__
+    # Compiled before the program runs, so that it cannot meddle; told of after it, so that it is judged first.
     try:
         with open("main.py", "rb") as file:
             program = compile(file.read(), "main.py", "exec", dont_inherit=True)
-    except BaseException as error:
+    except any_error as error:
         # Without a traceback, as where the interpreter itself finds it.
         import traceback
 
         stderr.write("".join(traceback.format_exception_only(type(error), error)))
         stderr.flush()
         leave(1)
+    bind = compile("candidate = " + name, "<function>", "exec", dont_inherit=True)
+    case_error = None
+    try:
+        tree = compile(case, "case", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+        code = compile(with_left_side(tree), "case", "exec", dont_inherit=True)
+    except any_error as error:
+        case_error = error
+
+    module = type(sys)("main")
+    module.__file__ = "main.py"
     modules["main"] = module
+    names = module.__dict__
     try:
-        exec(program, names)
-        exec(compile("candidate = " + name, "<function>", "exec", dont_inherit=True), names)
-    except BaseException as error:
+        run(program, names)
+        run(bind, names)
+    except any_error as error:
         fail(error)
-
-    def with_left_side(tree):
-        # A last `assert CALL == VALUE` keeps what the call gave.
-        import _ast
-
-        last = tree.body and tree.body[-1]
-        if not isinstance(last, _ast.Assert) or not isinstance(last.test, _ast.Compare):
-            return tree
-        left = last.test.left
-        if len(last.test.ops) == 1 and isinstance(last.test.ops[0], _ast.Eq) and isinstance(left, _ast.Call):
-            place = {"lineno": left.lineno, "col_offset": left.col_offset}
-            target = _ast.Name(id="__left", ctx=_ast.Store(), **place)
-            last.test.left = _ast.NamedExpr(target=target, value=left, **place)
-        return tree
-
+    if case_error is not None:
+        fail(case_error)
     try:
-        tree = compile(case, "case", "exec", 0x400, dont_inherit=True)  # PyCF_ONLY_AST
-        exec(compile(with_left_side(tree), "case", "exec", dont_inherit=True), names)
-    except AssertionError as error:
+        run(code, names)
+    except assertion_error as error:
         last = error.__traceback__
         while last.tb_next:
             last = last.tb_next
         if last.tb_frame.f_code.co_filename != "case":
             fail(error)
-        tell(b"wrong")
+        tell(b" wrong\n")
         try:
             if last.tb_frame.f_code.co_name == "<module>" and "__left" in names:
                 left = repr(names["__left"]).encode("utf-8", "replace")
@@ -97,9 +109,9 @@ def drive():
             report(error, error.__traceback__.tb_next)
         finally:
             leave(0)
-    except BaseException as error:
+    except any_error as error:
         fail(error)
-    tell(b"passed")
+    tell(b" passed\n")
     leave(0)
 
 

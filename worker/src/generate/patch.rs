@@ -58,7 +58,7 @@ pub(crate) fn with_imports(code: &str) -> Patched {
 /// Adds to the program of a function task what its statement gives and the program does not have: the signature, where
 /// the reply is the rest of the function only; imports; other functions. Then missing imports. The function is not
 /// called: its cases do that.
-pub(crate) fn patch_function(program: &str, entry_point: &str, signature: &Signature) -> Patched {
+pub fn patch_function(program: &str, entry_point: &str, signature: &Signature) -> Patched {
     let mut added = Vec::new();
     let mut whole = program.to_owned();
     let is_indented = program

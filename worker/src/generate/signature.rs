@@ -9,27 +9,27 @@ use crate::generate::python;
 
 /// What a statement gives of the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Signature {
+pub struct Signature {
     /// Import statements, in order.
-    pub(crate) imports: Vec<String>,
+    pub imports: Vec<String>,
     /// Other functions and classes, in order.
-    pub(crate) helpers: Vec<Helper>,
+    pub helpers: Vec<Helper>,
     /// From `def` to the end of its documentation; empty where the statement is no program.
-    pub(crate) head: String,
+    pub head: String,
 }
 
 /// A function or class that stands before the one that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Helper {
+pub struct Helper {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its text, decorators included.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl Signature {
     /// What `statement` gives for the function `entry_point`.
-    pub(crate) fn of(statement: &str, entry_point: &str) -> Self {
+    pub fn of(statement: &str, entry_point: &str) -> Self {
         let mut signature = Self::default();
         for text in top_level(statement) {
             let first = text.lines().find(|line| !line.starts_with('@')).unwrap_or("");
@@ -53,7 +53,7 @@ impl Signature {
     }
 
     /// Names that a program has by it, apart from the function itself.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         let imported = self
             .imports
             .iter()
