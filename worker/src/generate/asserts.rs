@@ -162,7 +162,8 @@ pub(crate) fn gather(
     gathered
 }
 
-/// Writes cases so that [`gather`] reads them back: other code than one assertion stands in one that executes it.
+/// Writes cases as a tester's reply that is read back as these cases; code that is not one assertion stands in one that
+/// executes it.
 pub fn render(cases: &[Case]) -> String {
     let lines: String = cases
         .iter()

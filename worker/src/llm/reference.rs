@@ -76,3 +76,35 @@ impl Model for Reference {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use roundhouse_proto::{Case, Tier};
+
+    use super::*;
+
+    #[test]
+    fn tester_writes_assertions_where_the_cases_are_code() {
+        let case = |input: &'static str, expected: &'static str| Case {
+            tier: Tier::Private,
+            input: Bytes::from_static(input.as_bytes()),
+            expected: Bytes::from_static(expected.as_bytes()),
+        };
+        let said = |case: Case| {
+            let material = ReferenceMaterial {
+                program: None,
+                cases: vec![case],
+            };
+            Reference::new(material, TesterMode::Cases).text(Speaker::Tester, 0)
+        };
+        assert_eq!(
+            said(case("assert candidate(1) == 2\n", "")),
+            "```python\nassert candidate(1) == 2\n```"
+        );
+        assert_eq!(
+            said(case("1\n", "2\n")),
+            "### Test 1\nInput:\n```\n1\n```\nExpected Output:\n```\n2\n```\n"
+        );
+    }
+}

@@ -137,11 +137,11 @@ fn function_of(test: &str, code: &str) -> Option<String> {
         "tuple",
     ];
     let called = called(test);
-    let defined = code.lines().filter_map(|line| {
+    let mut defined = code.lines().filter_map(|line| {
         let rest = line.strip_prefix("def ")?;
         Some(rest.split('(').next().unwrap_or("").trim())
     });
-    let known = defined.filter(|name| called.contains(name)).last();
+    let known = defined.rfind(|name| called.contains(name));
     let first = || called.iter().find(|name| !OWN.contains(name)).copied();
     known.or_else(first).map(str::to_owned)
 }
