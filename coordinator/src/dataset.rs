@@ -65,6 +65,10 @@ pub enum Format {
     AllTestCases,
     /// APPS: `input_output` as JSON in a text, or `public_tests` and `hidden_tests`.
     Apps,
+    /// HumanEval: `prompt`, `entry_point`, `test`; every row asks for a function.
+    HumanEval,
+    /// MBPP: `text` or `prompt`, `test_list`; every row asks for a function.
+    Mbpp,
 }
 
 /// What rows are kept in.
@@ -95,6 +99,8 @@ impl Format {
         match self {
             Self::CodeContests | Self::AllTestCases => "CodeContests",
             Self::Apps => "APPS",
+            Self::HumanEval => "HumanEval",
+            Self::Mbpp => "MBPP",
         }
     }
 
@@ -104,6 +110,8 @@ impl Format {
             Self::CodeContests => "code_contests",
             Self::AllTestCases => "all_test_cases",
             Self::Apps => "apps",
+            Self::HumanEval => "humaneval",
+            Self::Mbpp => "mbpp",
         }
     }
 }
@@ -147,7 +155,7 @@ pub enum Warning {
         /// Its own id.
         source_id: String,
     },
-    /// A row that asks for a function; it is left out, since its tests are not programs' inputs.
+    /// A row of APPS that asks for a function; it is left out, since its tests are no code that calls one.
     FunctionTask {
         /// From 1.
         row: u32,
@@ -173,7 +181,7 @@ impl fmt::Display for Warning {
             }
             Self::FunctionTask { row, source_id } => write!(
                 f,
-                "row {row} ({}) is left out: function task not supported yet",
+                "row {row} ({}) is left out: function tasks of APPS are not supported",
                 quote::quoted(source_id)
             ),
         }
@@ -237,7 +245,7 @@ fn decode(path: &Path, file: &Bytes, bounds: Bounds) -> Result<Loaded, DatasetEr
         return Err(match read.warnings.first() {
             Some(_) => DatasetError::FunctionTasks {
                 path: path.to_owned(),
-                dialect: "`fn_name`",
+                of: "APPS",
             },
             None => DatasetError::NoRows {
                 path: path.to_owned(),

@@ -201,7 +201,7 @@ fn judge(
             ignore_exit_status: false,
             timeouts_max: 1,
             stop_on_first_failure: true,
-            entry_point: None,
+            entry_point: problem.entry_point.clone(),
             output_chars: OUTPUT_CHARS,
         },
         program: text,

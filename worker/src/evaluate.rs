@@ -3,16 +3,19 @@
 //! Stands between the link, which hands out work and fetches blobs, and the cage, which runs one program at a time.
 //! On the way of one program: [`Pool`] queues it for a cage → `judge` goes through the cases → `inputs` gives each
 //! run its standard input → the cage runs it → `comparator` and `clip` read its output as it comes → `verdict`.
-//! Expected outputs never enter a cage. Nothing here talks to the coordinator or to a disk.
+//! For a case of a function task `function` stands in the places of `inputs` and `comparator`.
+//! Expected outputs never enter a cage; a function's case does, since it is run. Nothing here talks to the coordinator or to a disk.
 
 mod clip;
 mod comparator;
 #[cfg(test)]
 mod fake;
+mod function;
 mod gate;
 mod inputs;
 mod judge;
 pub mod pool;
+mod reading;
 mod runner;
 mod verdict;
 

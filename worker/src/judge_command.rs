@@ -36,7 +36,8 @@ const EXIT_INCOMPLETE: u8 = 3;
 #[derive(Clone, Debug, clap::Args)]
 pub struct JudgeArgs {
     /// File of programs, one JSON object a line: id, language, source, input, expected, limits (optional),
-    /// comparator (optional); `-` reads standard input
+    /// comparator (optional), entry_point (optional: a function that input, Python code then, calls); `-` reads
+    /// standard input
     #[arg(long, value_name = "FILE")]
     cases: PathBuf,
     /// Python interpreter that runs the programs [default: `python3` on PATH]
@@ -166,7 +167,7 @@ fn evaluation(line: Line) -> (serde_json::Value, Evaluation) {
             timeouts_max: 0,
             stop_on_first_failure: false,
             output_chars: OUTPUT_CHARS,
-            entry_point: None,
+            entry_point: line.entry_point,
         },
         program: Bytes::from(line.source),
         tests: Arc::new(TestSet { cases: vec![case] }),

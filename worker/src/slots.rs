@@ -197,6 +197,7 @@ impl Slots {
             memory_limit_bytes: work.memory_limit_bytes,
             public_cases,
             settings: work.settings,
+            entry_point: work.entry_point,
             encode: TestSet::to_bytes,
         };
         let text_of = |digest: Digest| {

@@ -32,7 +32,9 @@ pub(super) struct Row {
     pub(super) memory_limit_bytes: Option<u64>,
     pub(super) solutions: Vec<Program>,
     pub(super) incorrect_solutions: Vec<Program>,
-    /// Its tests call a function.
+    /// The function that is asked for.
+    pub(super) entry_point: Option<String>,
+    /// Its tests call a function in a form that is not read.
     pub(super) is_function_task: bool,
 }
 
@@ -84,7 +86,7 @@ impl Collector {
             memory_limit_bytes: row.memory_limit_bytes,
             solutions: row.solutions,
             incorrect_solutions: row.incorrect_solutions,
-            entry_point: None,
+            entry_point: row.entry_point,
         });
         Ok(())
     }

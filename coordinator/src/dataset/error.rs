@@ -11,7 +11,8 @@ use super::quote::{plain, quoted};
 /// The formats that are known, as one sentence for errors.
 const KNOWN_FORMATS: &str = "known are CodeContests rows (`name`, `description`, `public_tests`, \
      `private_tests`, `generated_tests`; parquet or JSON), rows with `problem_id`, `description` and \
-     `all_test_cases`, and APPS rows (`problem_id`, `question`, `input_output`, or `public_tests` and `hidden_tests`)";
+     `all_test_cases`, APPS rows (`problem_id`, `question`, `input_output`, or `public_tests` and `hidden_tests`), and \
+     as JSON HumanEval rows (`task_id`, `prompt`, `entry_point`, `test`) and MBPP rows (`task_id`, `text`, `test_list`)";
 
 /// A data set could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -98,17 +99,17 @@ pub enum DatasetError {
         /// The fields of its first row, or its columns.
         fields: Vec<String>,
     },
-    /// Tasks that ask for a function, as in HumanEval and MBPP.
+    /// Tasks that ask for a function, in a form that is not read.
     #[error(
-        "`{}` holds function tasks ({dialect}): function tasks are not supported yet, only programs that \
-         read standard input",
+        "`{}` holds function tasks of {of} in a form that is not supported: those of HumanEval and MBPP are read as \
+         JSON or JSON Lines",
         shown(path)
     )]
     FunctionTasks {
         /// As it was given.
         path: PathBuf,
-        /// By what they were recognised.
-        dialect: &'static str,
+        /// The data set.
+        of: &'static str,
     },
     /// The end of the file is missing.
     #[error("`{}` is truncated: {what}", shown(path))]

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::collect::{Collector, Rows};
 use super::container::{Origin, Source};
 use super::error::{DatasetError, MoreFollows, RowError};
-use super::rows::{self, Recognised};
+use super::rows;
 use super::{Container, Format};
 
 /// Reads one row from each line; empty lines are passed over.
@@ -145,15 +145,10 @@ impl<'a> RowReader<'a> {
     }
 
     fn recognise(&self, row: &Map<String, Value>) -> Result<Format, DatasetError> {
-        let path = self.origin.path.to_owned();
-        match rows::recognise(|field| row.contains_key(field)) {
-            Recognised::Rows(format) => Ok(format),
-            Recognised::FunctionTasks(dialect) => Err(DatasetError::FunctionTasks { path, dialect }),
-            Recognised::Unknown => Err(DatasetError::UnknownSchema {
-                path,
-                fields: row.keys().cloned().collect(),
-            }),
-        }
+        rows::recognise(|field| row.contains_key(field)).ok_or_else(|| DatasetError::UnknownSchema {
+            path: self.origin.path.to_owned(),
+            fields: row.keys().cloned().collect(),
+        })
     }
 
     fn row_error(&self, why: RowError, line: Option<u64>) -> DatasetError {

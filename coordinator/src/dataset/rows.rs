@@ -2,6 +2,8 @@
 //!
 //! Every accessor names the field it could not use, with its path. Strings are moved out of the row.
 
+mod functions;
+
 use bytes::Bytes;
 use roundhouse_proto::{Case, Language, Program, Tier};
 use serde_json::{Map, Value};
@@ -11,31 +13,20 @@ use super::collect::{Row, known, language_of_number, time_limit_ms};
 use super::error::RowError;
 use super::json::reason;
 
-/// What the fields of the first row say about all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recognised {
-    /// Rows of this format.
-    Rows(Format),
-    /// Tasks that ask for a function; the fields that say so.
-    FunctionTasks(&'static str),
-    /// None that is known.
-    Unknown,
-}
-
-/// Tells the format from the names of fields.
-pub(super) fn recognise(has: impl Fn(&str) -> bool) -> Recognised {
+/// Tells the format from the names of the first row's fields; none if it is not known.
+pub(super) fn recognise(has: impl Fn(&str) -> bool) -> Option<Format> {
     if has("all_test_cases") {
-        Recognised::Rows(Format::AllTestCases)
+        Some(Format::AllTestCases)
     } else if has("input_output") || has("hidden_tests") {
-        Recognised::Rows(Format::Apps)
+        Some(Format::Apps)
     } else if has("public_tests") || has("private_tests") || has("generated_tests") {
-        Recognised::Rows(Format::CodeContests)
-    } else if has("prompt") && (has("entry_point") || has("test")) {
-        Recognised::FunctionTasks("`prompt`, `test` and `entry_point`")
+        Some(Format::CodeContests)
     } else if has("test_list") {
-        Recognised::FunctionTasks("`test_list`")
+        Some(Format::Mbpp)
+    } else if has("prompt") && (has("entry_point") || has("test")) {
+        Some(Format::HumanEval)
     } else {
-        Recognised::Unknown
+        None
     }
 }
 
@@ -63,6 +54,8 @@ pub(super) fn read(format: Format, fields: Map<String, Value>) -> Result<Row, Ro
             &["question", "description"],
             "input_output",
         ),
+        Format::HumanEval => return functions::human_eval(fields),
+        Format::Mbpp => return functions::mbpp(fields),
     };
     let mut fields = Fields(fields);
     let mut row = Row {
@@ -122,6 +115,29 @@ impl Fields {
             (_, Value::String(text)) => Ok(text),
             (field, other) => Err(mistyped(field, "a text", &other)),
         }
+    }
+
+    /// The text, unless it is missing or null.
+    fn optional_text(&mut self, name: &str) -> Result<Option<String>, RowError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(mistyped(name, "a text", &other)),
+        }
+    }
+
+    /// The list of texts; empty if it is missing or null.
+    fn texts(&mut self, name: &str) -> Result<Vec<String>, RowError> {
+        let items = match self.take(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(mistyped(name, "a list of texts", &other)),
+        };
+        let texts = items.into_iter().enumerate().map(|(index, item)| match item {
+            Value::String(text) => Ok(text),
+            other => Err(mistyped(&format!("{name}[{index}]"), "a text", &other)),
+        });
+        texts.collect()
     }
 
     fn time_limit(&mut self) -> Result<Option<u64>, RowError> {

@@ -6,6 +6,7 @@
     reason = "a test says what it left out, its seed and its times"
 )]
 
+mod functions;
 mod parquet_file;
 mod real_data;
 mod speed;
@@ -247,7 +248,7 @@ fn apps_rows_are_read_from_a_text_and_function_tasks_are_left_out_with_their_num
             .map(ToString::to_string)
             .collect::<Vec<_>>(),
         [
-            "row 2 (`1`) is left out: function task not supported yet",
+            "row 2 (`1`) is left out: function tasks of APPS are not supported",
             "row 3 (`2`) has no tests: it counts as FAIL with 0 %",
             "row 3 (`2`) has an empty statement",
         ]
@@ -328,18 +329,14 @@ fn a_file_of_something_else_is_called_by_its_name() {
             br#"{"b":1,"a\u001b":2}"#,
             "`FILE` has rows of an unknown schema, with the fields `a\\u{1b}`, `b`; known are CodeContests rows \
              (`name`, `description`, `public_tests`, `private_tests`, `generated_tests`; parquet or JSON), rows with \
-             `problem_id`, `description` and `all_test_cases`, and APPS rows (`problem_id`, `question`, \
-             `input_output`, or `public_tests` and `hidden_tests`)",
-        ),
-        (
-            br#"{"task_id":"HumanEval/0","prompt":"","test":"","entry_point":"f"}"#,
-            "`FILE` holds function tasks (`prompt`, `test` and `entry_point`): function tasks are not supported yet, \
-             only programs that read standard input",
+             `problem_id`, `description` and `all_test_cases`, APPS rows (`problem_id`, `question`, \
+             `input_output`, or `public_tests` and `hidden_tests`), and as JSON HumanEval rows (`task_id`, `prompt`, \
+             `entry_point`, `test`) and MBPP rows (`task_id`, `text`, `test_list`)",
         ),
         (
             br#"{"problem_id":1,"question":"f","input_output":{"fn_name":"f","inputs":[],"outputs":[]}}"#,
-            "`FILE` holds function tasks (`fn_name`): function tasks are not supported yet, only programs that read \
-             standard input",
+            "`FILE` holds function tasks of APPS in a form that is not supported: those of HumanEval and MBPP are read \
+             as JSON or JSON Lines",
         ),
     ];
     for (bytes, expected) in cases {

@@ -8,6 +8,7 @@
 //! - after `timeouts_max` time-outs the others count as timed out; with `stop_on_first_failure` the others get the
 //!   verdict of the case that failed. Either way they are marked as not run.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,11 @@ use roundhouse_proto::{CaseResult, Clip, EvaluateWork, EvaluationReport, TestSet
 use roundhouse_sandbox::{Crossed, Ended, Flow, RunEnd, RunLimits};
 use tracing::{debug, warn};
 
-use super::clip::ClipCollector;
-use super::comparator::{Agreement, Comparison};
+use super::comparator::Agreement;
+use super::function;
 use super::gate::{Company, Entry, Gate};
 use super::inputs::SealedInputs;
+use super::reading::Reading;
 use super::runner::{CageFailure, Seat, Ticket};
 use super::verdict::{Output, verdict_of};
 use crate::language::Interpreter;
@@ -231,22 +233,27 @@ impl Judge<'_> {
     fn run(&self, seat: &mut Seat, ticket: Ticket, case: u32, entry: Entry) -> Result<Ran, CageFailure> {
         let index = usize::try_from(case).expect("case numbers come from places in a list");
         let test = &self.tests.cases[index];
-        let stdin = self.around.inputs.open((self.work.tests, case), &test.input)?;
-        let mut comparison = Comparison::new(self.work.comparator, &test.expected);
-        let mut clip = ClipCollector::new(self.work.output_chars);
-        let mut agreement = Agreement::Possible;
+        let interpreter = &self.around.interpreter;
+        let (argv, stdin) = match &self.work.entry_point {
+            None => (
+                Cow::Borrowed(interpreter.run_argv()),
+                self.around.inputs.open((self.work.tests, case), &test.input)?,
+            ),
+            Some(name) => (
+                Cow::Owned(function::argv(interpreter, name)),
+                function::stdin(self.program, &test.input)?,
+            ),
+        };
+        let mut reading = Reading::new(self.work, self.program, test);
         let mut stopped_as_wrong = false;
         let pass = self.around.gate.enter(entry);
         let end = seat.run(
             (ticket, self.program),
-            self.around.interpreter.run_argv(),
+            &argv,
             stdin.as_fd(),
             run_limits(self.work),
             &mut |chunk| {
-                clip.push(chunk);
-                if agreement == Agreement::Possible {
-                    agreement = comparison.feed(chunk);
-                }
+                let agreement = reading.feed(chunk);
                 stopped_as_wrong = self.work.stop_on_first_failure && agreement == Agreement::Lost;
                 if stopped_as_wrong || (self.is_stopped)() {
                     Flow::Stop
@@ -255,15 +262,16 @@ impl Judge<'_> {
                 }
             },
         )?;
-        let output = match (stopped_as_wrong, comparison.finish()) {
-            (true, _) => Output::StoppedAsWrong,
-            (false, true) => Output::Agrees,
-            (false, false) => Output::Differs,
+        let (output, stdout) = reading.finish();
+        let output = if stopped_as_wrong {
+            Output::StoppedAsWrong
+        } else {
+            output
         };
         Ok(Ran {
             end,
             output,
-            stdout: clip.finish(),
+            stdout,
             company: pass.company(),
         })
     }

@@ -12,6 +12,8 @@ pub(crate) enum Output {
     Agrees,
     /// It differs.
     Differs,
+    /// The program ended before the case of its function did.
+    Unfinished,
     /// It differed before the program had ended, and the program was stopped for it.
     StoppedAsWrong,
 }
@@ -28,7 +30,10 @@ pub(crate) fn verdict_of(end: &RunEnd, output: Output, work: &EvaluateWork) -> V
         (Verdict::MemoryLimit, is_out_of_memory(end, &work.limits)),
         (Verdict::TimeLimit, is_out_of_time(end, &work.limits)),
         (Verdict::OutputLimit, end.crossed == Some(Crossed::Output)),
-        (Verdict::RuntimeError, is_failed(end, work.ignore_exit_status)),
+        (
+            Verdict::RuntimeError,
+            output == Output::Unfinished || is_failed(end, work.ignore_exit_status),
+        ),
         (Verdict::WrongAnswer, output == Output::Differs),
     ];
     let greatest = holds
@@ -97,6 +102,21 @@ mod tests {
         ] {
             assert_eq!(verdict(&ended(end), Output::Agrees), counted);
             assert_eq!(verdict_of(&ended(end), Output::Agrees, &ignoring), ignored);
+        }
+    }
+
+    #[test]
+    fn a_case_of_a_function_that_was_not_reached_is_a_runtime_error_whatever_the_exit_status() {
+        let ignoring = EvaluateWork {
+            ignore_exit_status: true,
+            ..work()
+        };
+        for work in [work(), ignoring] {
+            for status in [0, 1] {
+                let end = ended(Ended::Exit(status));
+                let found = verdict_of(&end, Output::Unfinished, &work);
+                assert_eq!(found, Verdict::RuntimeError);
+            }
         }
     }
 

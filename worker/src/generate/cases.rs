@@ -27,14 +27,24 @@ pub struct Dropped {
     pub too_long: u32,
     /// The input of an earlier case.
     pub repeated: u32,
-    /// Over [`CASES_MAX`].
+    /// Over [`CASES_MAX`], or of a function task over [`crate::generate::asserts::ASSERTIONS_MAX`] in one reply.
     pub too_many: u32,
+    /// Of a function task: calls the function not, or needs a name that nothing gives.
+    pub unknown_name: u32,
+    /// Of a function task: lines of code that belong to no assertion.
+    pub no_assertion: u32,
 }
 
 impl Dropped {
     /// How many there are.
     pub fn total(self) -> u32 {
-        self.incomplete + self.placeholder + self.too_long + self.repeated + self.too_many
+        self.incomplete
+            + self.placeholder
+            + self.too_long
+            + self.repeated
+            + self.too_many
+            + self.unknown_name
+            + self.no_assertion
     }
 }
 
@@ -46,6 +56,8 @@ impl fmt::Display for Dropped {
             (self.too_long, "too long"),
             (self.repeated, "repeated"),
             (self.too_many, "too many"),
+            (self.unknown_name, "without the function or with an unknown name"),
+            (self.no_assertion, "no assertion"),
         ];
         let told: Vec<String> = reasons
             .iter()

@@ -35,10 +35,14 @@ pub(crate) fn of_turn(
     let language = language_name(task.settings.language);
     let tag = tag(task.settings.language);
     let tester = task.settings.tester;
+    let method = task.settings.method.word();
+    let entry_point = task.entry_point.as_deref();
     let mut first = prompts.fill(
         Prompt::Team,
         context! {
             language,
+            method,
+            entry_point,
             tester => tester.word(),
             statement => &task.statement,
             time_limit => task.time_limit_ms.map(seconds),
@@ -49,12 +53,13 @@ pub(crate) fn of_turn(
     let mut messages = Vec::new();
     match speaker {
         Speaker::Analyst => {
-            first.push_str(&prompts.fill(Prompt::Analyst, context! { language })?);
+            first.push_str(&prompts.fill(Prompt::Analyst, context! { language, entry_point })?);
             messages.push(Message::user(first));
         }
         Speaker::Coder => {
             let plan = story.plan.as_deref();
-            first.push_str(&prompts.fill(Prompt::Coder, context! { language, tag, plan })?);
+            let values = context! { language, tag, plan, method, entry_point };
+            first.push_str(&prompts.fill(Prompt::Coder, values)?);
             messages.push(Message::user(first));
             let repair = match tester {
                 TesterMode::Cases | TesterMode::Public | TesterMode::PublicAndCases => Prompt::CoderRepair,
@@ -62,7 +67,7 @@ pub(crate) fn of_turn(
             };
             for (program, report) in story.programs.iter().zip(&story.reports) {
                 messages.push(Message::assistant(fence::block(tag, program)));
-                let values = context! { report, tester => tester.word(), tag };
+                let values = context! { report, tester => tester.word(), tag, entry_point };
                 messages.push(Message::user(prompts.fill(repair, values)?));
             }
         }
@@ -76,10 +81,10 @@ pub(crate) fn of_turn(
             for (round, program) in story.programs.iter().enumerate() {
                 let program = fence::block(tag, program);
                 if round == 0 {
-                    first.push_str(&prompts.fill(begin, context! { language, program })?);
+                    first.push_str(&prompts.fill(begin, context! { language, program, entry_point })?);
                     messages.push(Message::user(std::mem::take(&mut first)));
                 } else {
-                    let next = prompts.fill(next, context! { language, program })?;
+                    let next = prompts.fill(next, context! { language, program, entry_point })?;
                     messages.push(Message::user(next));
                 }
                 if let Some(reply) = story.tester_replies.get(round) {
@@ -106,7 +111,9 @@ pub(crate) fn of_asking_again(
         Speaker::Tester if task.settings.tester == TesterMode::Review => Prompt::ReviewAgain,
         Speaker::Tester => Prompt::TesterAgain,
     };
-    let again = prompts.fill(prompt, context! { tag => tag(task.settings.language) })?;
+    let entry_point = task.entry_point.as_deref();
+    let values = context! { tag => tag(task.settings.language), entry_point };
+    let again = prompts.fill(prompt, values)?;
     if !reply.trim().is_empty() {
         messages.push(Message::assistant(reply.to_owned()));
         messages.push(Message::user(again));

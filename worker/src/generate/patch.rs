@@ -1,9 +1,11 @@
-//! Adds to a program what models often forget: an import, or the call of its own entry point.
+//! Adds to a program what models often forget: an import, or the call of its own entry point; to the program of a
+//! function task what its statement gives and the reply left out.
 //!
 //! The patched program is what is run, in rounds and at the end; what the coder wrote is kept as it is. Each
 //! addition is named, so that a report can say what was changed.
 
 use crate::generate::python::{self, Attributes};
+use crate::generate::signature::{Signature, defined};
 
 /// Imports that are added, the module, the name that needs them.
 const IMPORTS: [(&str, &str, &str); 3] = [
@@ -26,48 +28,106 @@ pub struct Patched {
 
 /// Adds missing imports and a missing call of `main()` or `solve()` to a Python program.
 pub fn patch(program: &str) -> Patched {
+    let mut patched = with_imports(program);
     let shown = python::without_text(program);
-    let imports: Vec<&str> = IMPORTS
-        .iter()
-        .filter(|(_, module, name)| needs_import(&shown, module, name))
-        .map(|(line, _, _)| *line)
-        .collect();
     let call = ENTRY_POINTS
         .iter()
         .find(|name| is_never_called(&shown, name))
         .map(|name| format!("{name}()"));
-    let mut text = String::with_capacity(program.len() + 64);
+    if let Some(call) = call {
+        if !patched.program.ends_with('\n') {
+            patched.program.push('\n');
+        }
+        patched.program.push_str(&call);
+        patched.program.push('\n');
+        patched.added.push(call);
+    }
+    patched
+}
+
+/// Adds missing imports to Python code.
+pub(crate) fn with_imports(code: &str) -> Patched {
+    let shown = python::without_text(code);
+    let missing = IMPORTS
+        .iter()
+        .filter(|(_, module, name)| needs_import(&shown, module, name))
+        .map(|(line, _, _)| ((*line).to_owned(), (*line).to_owned()));
+    with_first(code, missing)
+}
+
+/// Adds to the program of a function task what its statement gives and the program does not have: the signature, where
+/// the reply is the rest of the function only; imports; other functions. Then missing imports. The function is not
+/// called: its cases do that.
+pub fn patch_function(program: &str, entry_point: &str, signature: &Signature) -> Patched {
+    let mut added = Vec::new();
+    let mut whole = program.to_owned();
+    let is_indented = program
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .is_some_and(|line| line.starts_with([' ', '\t']));
+    if is_indented && !signature.head.is_empty() && !defines(program, entry_point) {
+        whole = format!("{}\n{program}", signature.head.trim_end());
+        added.push(format!("def {entry_point}"));
+    }
+    let shown = joined_imports(&python::without_text(&whole));
+    let imports = signature.imports.iter().filter(|import| {
+        let names = python::names_imported(import);
+        !names.iter().all(|name| is_given(&shown, "", name))
+    });
+    let imports = imports.map(|import| (import.clone(), import.replace('\n', " ")));
+    let helpers = signature.helpers.iter();
+    let helpers = helpers.filter(|helper| !is_given(&shown, "", &helper.name));
+    let helpers = helpers.map(|helper| {
+        let text = format!("\n\n{}\n", helper.text);
+        (text, format!("def {}", helper.name))
+    });
+    let given = with_first(&whole, imports.chain(helpers));
+    added.extend(given.added);
+    let Patched {
+        program,
+        added: imports,
+    } = with_imports(&given.program);
+    added.extend(imports);
+    Patched { program, added }
+}
+
+/// Whether a program has this function at its top level.
+fn defines(program: &str, name: &str) -> bool {
+    let shown = python::without_text(program);
+    shown.lines().any(|line| defined(line) == Some(name))
+}
+
+/// Puts texts, each with what it is called, where a program's imports may stand.
+fn with_first(program: &str, texts: impl Iterator<Item = (String, String)>) -> Patched {
+    let shown = python::without_text(program);
     let (head, body) = program.split_at(imports_at(program, &shown));
+    let mut text = String::with_capacity(program.len() + 64);
     text.push_str(head);
-    for import in &imports {
-        text.push_str(import);
+    let mut added = Vec::new();
+    for (first, name) in texts {
+        text.push_str(&first);
         text.push('\n');
+        added.push(name);
     }
     text.push_str(body);
-    if let Some(call) = &call {
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(call);
-        text.push('\n');
-    }
-    let added = imports.into_iter().map(str::to_owned).chain(call).collect();
     Patched { program: text, added }
+}
+
+/// Whether a statement of the program makes `name` known; `shown` has its imports on one line each.
+fn is_given(shown: &str, module: &str, name: &str) -> bool {
+    let mut statements = shown.lines().flat_map(|line| line.split(';')).map(str::trim);
+    statements.any(|statement| gives(statement, module, name))
 }
 
 /// Whether `name` is used somewhere and neither imported nor defined anywhere.
 fn needs_import(shown: &str, module: &str, name: &str) -> bool {
-    let mut used = false;
-    for line in joined_imports(shown).lines() {
-        for statement in line.split(';').map(str::trim) {
-            if gives(statement, module, name) {
-                return false;
-            }
-            let is_import = statement.starts_with("import ") || statement.starts_with("from ");
-            used |= !is_import && python::uses_of(statement, name, Attributes::Ignored) > 0;
-        }
-    }
-    used
+    let joined = joined_imports(shown);
+    let mut statements = joined.lines().flat_map(|line| line.split(';')).map(str::trim);
+    let is_used = statements.any(|statement| {
+        let is_import = statement.starts_with("import ") || statement.starts_with("from ");
+        !is_import && python::uses_of(statement, name, Attributes::Ignored) > 0
+    });
+    is_used && !is_given(&joined, module, name)
 }
 
 /// The text with every parenthesised import on one line.
@@ -254,6 +314,62 @@ mod tests {
         unchanged("def main():\n    pass\ndef main():\n    pass\n");
         unchanged("print('main')\n");
         unchanged("");
+    }
+
+    const STATEMENT: &str = "import math\nfrom typing import List\n\n\ndef helper(x):\n    return math.floor(x)\n\n\n\
+                             def wanted(xs: List[int]) -> int:\n    \"\"\" Sums.\n    \"\"\"\n";
+
+    fn patched_function(program: &str) -> (String, Vec<String>) {
+        let signature = Signature::of(STATEMENT, "wanted");
+        let Patched { program, added } = patch_function(program, "wanted", &signature);
+        (program, added)
+    }
+
+    #[test]
+    fn function_gets_what_its_statement_gives_and_the_reply_left_out() {
+        assert_eq!(
+            patched_function("from typing import List, Tuple\n\ndef wanted(xs):\n    return helper(sum(xs))\n"),
+            (
+                "import math\n\n\ndef helper(x):\n    return math.floor(x)\n\n\nfrom typing import List, Tuple\n\n\
+                 def wanted(xs):\n    return helper(sum(xs))\n"
+                    .to_owned(),
+                vec!["import math".to_owned(), "def helper".to_owned()]
+            )
+        );
+        let whole = format!("{STATEMENT}    return sum(xs)\n");
+        assert_eq!(patched_function(&whole), (whole.clone(), Vec::new()));
+    }
+
+    #[test]
+    fn body_of_a_function_gets_its_signature() {
+        let (program, added) = patched_function("    main = sys.maxsize\n    return main\n");
+        assert_eq!(
+            program,
+            "import sys\nimport math\nfrom typing import List\n\n\ndef helper(x):\n    return math.floor(x)\n\n\n\
+             def wanted(xs: List[int]) -> int:\n    \"\"\" Sums.\n    \"\"\"\n    main = sys.maxsize\n    return main\n"
+        );
+        assert_eq!(
+            added,
+            [
+                "def wanted",
+                "import math",
+                "from typing import List",
+                "def helper",
+                "import sys"
+            ]
+        );
+    }
+
+    #[test]
+    fn function_called_main_is_not_called() {
+        let program = "def main():\n    return 1\n";
+        assert_eq!(
+            patch_function(program, "main", &Signature::default()),
+            Patched {
+                program: program.to_owned(),
+                added: Vec::new()
+            }
+        );
     }
 
     #[test]

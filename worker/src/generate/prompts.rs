@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
-use roundhouse_proto::{Digest, TesterMode};
+use roundhouse_proto::{Digest, Method, TesterMode};
 
 /// A template of the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,18 +188,22 @@ impl Prompts {
 
     /// Fills every template in with values as sessions have them, so that each of its branches is taken.
     fn check(&self) -> Result<(), PromptError> {
-        for tester in TesterMode::ALL {
-            for value in [None, Some("value")] {
-                let sample = context! {
-                    language => "Python 3", tag => "python", statement => "statement", report => "report",
-                    program => "program", tester => tester.word(),
-                    time_limit => value, memory_limit => value, plan => value,
-                };
-                for prompt in Prompt::ALL {
-                    if self.fill(prompt, sample.clone())?.trim().is_empty() {
-                        let name = prompt.name().to_owned();
-                        return Err(PromptError::Empty { name });
-                    }
+        let methods = Method::ALL.into_iter();
+        let modes = methods.flat_map(|method| TesterMode::ALL.map(|tester| (method, tester)));
+        let values = [None, Some("value")];
+        let choices = modes.flat_map(|mode| values.map(|value| (mode, value)));
+        for (((method, tester), value), entry_point) in
+            choices.flat_map(|choice| values.map(|entry_point| (choice, entry_point)))
+        {
+            let sample = context! {
+                language => "Python 3", tag => "python", statement => "statement", report => "report",
+                program => "program", tester => tester.word(), method => method.word(), entry_point,
+                time_limit => value, memory_limit => value, plan => value,
+            };
+            for prompt in Prompt::ALL {
+                if self.fill(prompt, sample.clone())?.trim().is_empty() {
+                    let name = prompt.name().to_owned();
+                    return Err(PromptError::Empty { name });
                 }
             }
         }
@@ -241,7 +245,7 @@ mod tests {
         let text = prompts
             .fill(
                 Prompt::CoderRepair,
-                context! { report => hostile, tester => "cases", tag => "python" },
+                context! { report => hostile, tester => "cases", tag => "python", entry_point => None::<&str> },
             )
             .expect("fills in");
         assert!(
@@ -265,6 +269,16 @@ mod tests {
                 "team",
                 "a{% if tester == 'review' %}{{ x }}{% endif %}",
                 "write the prompt `team`",
+            ),
+            (
+                "coder",
+                "a{% if method == 'direct' %}{{ x }}{% endif %}",
+                "write the prompt `coder`",
+            ),
+            (
+                "tester",
+                "a{% if entry_point %}{{ x }}{% endif %}",
+                "write the prompt `tester`",
             ),
             ("tester", " \n", "the prompt `tester` comes to an empty text"),
             (

@@ -5,6 +5,22 @@
 ///
 /// f-strings stay as they are: names inside them are used.
 pub(crate) fn without_text(program: &str) -> String {
+    blanked(program, Strings::Blanked)
+}
+
+/// The text with every comment blanked out, line for line and character for character.
+pub(crate) fn without_comments(program: &str) -> String {
+    blanked(program, Strings::Kept)
+}
+
+/// What becomes of strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strings {
+    Kept,
+    Blanked,
+}
+
+fn blanked(program: &str, strings: Strings) -> String {
     let chars: Vec<char> = program.chars().collect();
     let mut shown = String::with_capacity(program.len());
     let mut at = 0;
@@ -18,9 +34,9 @@ pub(crate) fn without_text(program: &str) -> String {
             }
             '"' | '\'' => {
                 let end = string_end(&chars, at);
-                let formatted = is_formatted(&chars[..at]);
+                let is_kept = strings == Strings::Kept || is_formatted(&chars[..at]);
                 for &inside in &chars[at..end] {
-                    shown.push(if formatted || inside == '\n' { inside } else { ' ' });
+                    shown.push(if is_kept || inside == '\n' { inside } else { ' ' });
                 }
                 at = end;
             }
@@ -86,6 +102,75 @@ fn is_word(letter: char) -> bool {
 /// Whether `word` is a plain name.
 pub(crate) fn is_name(word: &str) -> bool {
     word.starts_with(|first: char| first.is_alphabetic() || first == '_') && word.chars().all(is_word)
+}
+
+/// Names that code uses and that are no attributes and no names of arguments, each time that it does.
+pub(crate) fn names_used(code: &str) -> Vec<String> {
+    let letters: Vec<char> = code.chars().collect();
+    let shown: Vec<char> = without_text(code).chars().collect();
+    let mut names = Vec::new();
+    let mut at = 0;
+    while at < shown.len() {
+        let end = at + shown[at..].iter().take_while(|letter| is_word(**letter)).count();
+        if end == at {
+            at += 1;
+            continue;
+        }
+        let name: String = shown[at..end].iter().collect();
+        let before = shown[..at].iter().rev().find(|letter| !letter.is_whitespace());
+        let mut after = shown[end..].iter().filter(|letter| !letter.is_whitespace());
+        let is_argument = after.next() == Some(&'=') && after.next() != Some(&'=');
+        let is_prefix = matches!(letters.get(end), Some('"' | '\''));
+        if is_name(&name) && before != Some(&'.') && !is_argument && !is_prefix {
+            names.push(name);
+        }
+        at = end;
+    }
+    names
+}
+
+/// `code` with the name `from` written `to`, where it stands as a whole word, in text too.
+pub(crate) fn with_name(code: &str, from: &str, to: &str) -> String {
+    let mut written = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(at) = rest.find(from).filter(|_| !from.is_empty()) {
+        let (before, after) = (&rest[..at], &rest[at + from.len()..]);
+        let is_whole = !before.ends_with(is_word)
+            && !written_ends_in_word(&written, before)
+            && !after.starts_with(is_word);
+        written.push_str(before);
+        written.push_str(if is_whole { to } else { from });
+        rest = after;
+    }
+    written.push_str(rest);
+    written
+}
+
+/// Whether what is written so far ends in a word that a match without anything before it goes on with.
+fn written_ends_in_word(written: &str, before: &str) -> bool {
+    before.is_empty() && written.ends_with(is_word)
+}
+
+/// Whether a line begins an import.
+pub(crate) fn is_import_statement(line: &str) -> bool {
+    starts_statement(&[line]) && (line.starts_with("import ") || line.starts_with("from "))
+}
+
+/// The names that an import statement binds.
+pub(crate) fn names_imported(statement: &str) -> Vec<&str> {
+    let list = match statement.split_once("import") {
+        Some((_, list)) => list.trim().trim_matches(['(', ')']),
+        None => return Vec::new(),
+    };
+    let is_from = statement.trim_start().starts_with("from ");
+    list.split(',')
+        .filter_map(|item| {
+            let mut words = item.split_whitespace();
+            let first = words.next()?;
+            let module = if is_from { first } else { first.split('.').next()? };
+            Some(words.next().and(words.next()).unwrap_or(module))
+        })
+        .collect()
 }
 
 /// Whether the first of `lines` starts a statement of a program rather than a sentence of prose.
@@ -178,6 +263,7 @@ mod tests {
             blank(5)
         );
         assert_eq!(without_text(program), shown);
+        assert_eq!(without_comments("a = '#'  # é\nb"), "a = '#'     \nb");
     }
 
     #[test]
@@ -185,6 +271,41 @@ mod tests {
         let text = "main remain main_ self.main xmain (main)";
         assert_eq!(uses_of(text, "main", Attributes::Ignored), 2);
         assert_eq!(uses_of(text, "main", Attributes::Counted), 3);
+    }
+
+    #[test]
+    fn used_names_are_neither_attributes_nor_arguments_nor_in_text() {
+        let code = "assert sorted(f(x.y, key=len), reverse = True) == [b'a', 0x1F, 1e5, f\"{z}\"]  # w";
+        assert_eq!(
+            names_used(code),
+            ["assert", "sorted", "f", "x", "len", "True", "z"]
+        );
+    }
+
+    #[test]
+    fn name_is_written_otherwise_where_it_is_a_whole_word() {
+        assert_eq!(with_name("f(f1, of, ff, 'f')", "f", "g"), "g(f1, of, ff, 'g')");
+        assert_eq!(with_name("f", "", "g"), "f");
+    }
+
+    #[test]
+    fn imports_bind_the_names_that_they_give() {
+        for (statement, names) in [
+            ("import os.path, sys as system", &["os", "system"][..]),
+            (
+                "from typing import (\n    List,\n    Tuple as T,\n)",
+                &["List", "T"],
+            ),
+            ("from a.b import c", &["c"]),
+        ] {
+            assert!(
+                is_import_statement(statement.lines().next().unwrap_or("")),
+                "{statement}"
+            );
+            assert_eq!(names_imported(statement), names);
+        }
+        assert!(!is_import_statement("import the module first"));
+        assert!(!is_import_statement("x = 1"));
     }
 
     #[test]

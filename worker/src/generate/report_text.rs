@@ -4,12 +4,15 @@
 
 use roundhouse_proto::{Case, CaseResult, Clip, Tier, Verdict};
 
+use crate::generate::asserts;
 use crate::generate::review::{Opinion, Review};
 
 const PREFIX: &str = "The compilation output of the preceding code is: ";
 const PASSED: &str = "Code Test Passed.";
 /// What a report begins with where nothing was run.
 const REVIEWED: &str = "No test ran: the tester read the program and says ";
+/// What a case expects that is a piece of code and names no value.
+const NO_ERROR: &str = "(no error)";
 /// How a case is marked whose expected output the tester wrote.
 const OPINION: &str = "\n  Expected by: the tester, whose opinion this is";
 
@@ -50,10 +53,19 @@ pub enum Marks {
     Opinions,
 }
 
+/// What the cases are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Inputs of a program and its expected outputs.
+    Program,
+    /// Pieces of code that call a function: the output is the value on the left of an assertion that failed.
+    Function,
+}
+
 /// Tells a round's tests. None when the machinery judged no case at all, which is a failure of ours.
 ///
 /// The results are those of `cases`, in the same order.
-pub fn tell(cases: &[Case], results: &[CaseResult], marks: Marks) -> Option<RoundReport> {
+pub fn tell(cases: &[Case], results: &[CaseResult], marks: Marks, subject: Subject) -> Option<RoundReport> {
     let is_judged = |result: &CaseResult| result.verdict != Verdict::InternalError;
     if !results.iter().any(is_judged) {
         return None;
@@ -81,7 +93,7 @@ pub fn tell(cases: &[Case], results: &[CaseResult], marks: Marks) -> Option<Roun
         if shown == FAILURES_MAX || (shown > 0 && is_repeated) {
             continue;
         }
-        let block = block(number, case, result, marks);
+        let block = block((number, case, result), marks, subject);
         let separator = if shown == 0 { "" } else { "\n\n" };
         let added = separator.len() + block.chars().count();
         if chars + added > REPORT_CHARS_MAX {
@@ -126,9 +138,16 @@ pub fn tell_review(review: &Review) -> String {
     format!("{text}\n\n{findings}")
 }
 
-fn block(number: usize, case: &Case, result: &CaseResult, marks: Marks) -> String {
-    let input = field(&whole(&String::from_utf8_lossy(&case.input)));
-    let expected = field(&whole(&String::from_utf8_lossy(&case.expected)));
+fn block((number, case, result): (usize, &Case, &CaseResult), marks: Marks, subject: Subject) -> String {
+    let input = String::from_utf8_lossy(&case.input);
+    let expected = match subject {
+        Subject::Program => field(&whole(&String::from_utf8_lossy(&case.expected))),
+        Subject::Function => match asserts::expected(&input) {
+            Some(expected) => field(&whole(&expected)),
+            None => NO_ERROR.to_owned(),
+        },
+    };
+    let input = field(&whole(&input));
     let actual = field(&result.stdout);
     let error = match error(result) {
         Some(error) => format!("\n  Error: {error}"),
@@ -158,6 +177,8 @@ fn error(result: &CaseResult) -> Option<String> {
     }
     match (result.signal, result.exit_code) {
         (Some(signal), _) => Some(format!("ended by signal {signal}")),
+        // Only the end of a case is a good one where a function is asked for.
+        (None, Some(0)) => Some("the program ended before the test did, with exit status 0".to_owned()),
         (None, Some(code)) => Some(format!("exit status {code}")),
         (None, None) => None,
     }
@@ -238,7 +259,7 @@ mod tests {
     }
 
     fn told(cases: &[Case], results: &[CaseResult]) -> String {
-        let told = tell(cases, results, Marks::None).expect("something was judged");
+        let told = tell(cases, results, Marks::None, Subject::Program).expect("something was judged");
         assert!(!told.passed);
         told.text
     }
@@ -250,7 +271,12 @@ mod tests {
             result(Verdict::InternalError, "", "cage lost"),
         ];
         assert_eq!(
-            tell(&[case("5\n", "6\n"), case("6\n", "7\n")], &results, Marks::None),
+            tell(
+                &[case("5\n", "6\n"), case("6\n", "7\n")],
+                &results,
+                Marks::None,
+                Subject::Program
+            ),
             Some(RoundReport {
                 passed: true,
                 is_disputable: false,
@@ -286,10 +312,43 @@ mod tests {
     }
 
     #[test]
+    fn failing_cases_of_a_function_are_told_with_both_values_or_the_error() {
+        let code = |code: &str| case(code, "");
+        let cases = [
+            code("assert candidate(2) == [3, 4], 'one'\n"),
+            code("import math\nassert math.isclose(candidate(2), 3)\n"),
+            code("assert candidate(0) == 1\n"),
+        ];
+        let trace =
+            "Traceback (most recent call last):\n  File \"case\", line 1, in <module>\nAssertionError\n";
+        let mut silent = result(Verdict::RuntimeError, "", "");
+        silent.exit_code = Some(0);
+        let results = [
+            result(Verdict::WrongAnswer, "[3]", ""),
+            result(Verdict::WrongAnswer, "", trace),
+            silent,
+        ];
+        let told = tell(&cases, &results, Marks::None, Subject::Function).expect("something was judged");
+        assert_eq!(
+            told.text,
+            "The compilation output of the preceding code is: Test Case 1 Failed:\n  Status: WA\n  Input:\n\
+             assert candidate(2) == [3, 4], 'one'\n  Expected:\n[3, 4]\n  Actual Output:\n[3]\n\n\
+             Test Case 2 Failed:\n  Status: WA\n  Input:\nimport math\nassert math.isclose(candidate(2), 3)\n  \
+             Expected:\n(no error)\n  Actual Output:\n(empty)\n  Error: Traceback (most recent call last):\n  \
+             File \"case\", line 1, in <module>\nAssertionError\n\n\
+             Test Case 3 Failed:\n  Status: RE\n  Input:\nassert candidate(0) == 1\n  Expected:\n1\n  \
+             Actual Output:\n(empty)\n  Error: the program ended before the test did, with exit status 0"
+        );
+    }
+
+    #[test]
     fn nothing_is_told_when_nothing_was_judged() {
         let results = vec![result(Verdict::InternalError, "", "")];
-        assert_eq!(tell(&[case("1", "1")], &results, Marks::None), None);
-        assert_eq!(tell(&[], &[], Marks::None), None);
+        assert_eq!(
+            tell(&[case("1", "1")], &results, Marks::None, Subject::Program),
+            None
+        );
+        assert_eq!(tell(&[], &[], Marks::None, Subject::Program), None);
     }
 
     #[test]
@@ -383,9 +442,13 @@ mod tests {
                 is_disputable: true,
                 text: failing(mark),
             };
-            assert_eq!(tell(&cases, &[right.clone(), wrong.clone()], marks), Some(told));
+            assert_eq!(
+                tell(&cases, &[right.clone(), wrong.clone()], marks, Subject::Program),
+                Some(told)
+            );
         }
-        let told = tell(&cases, &[wrong.clone(), wrong], Marks::Opinions).expect("it was judged");
+        let told =
+            tell(&cases, &[wrong.clone(), wrong], Marks::Opinions, Subject::Program).expect("it was judged");
         assert!(!told.is_disputable, "a public example fails too");
         assert_eq!(told.text.matches(OPINION).count(), 1);
     }

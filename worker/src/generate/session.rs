@@ -8,6 +8,7 @@
 //!                                                        │
 //!                     (a stop in any state) ──► finished ◄┘ passed
 //! ```
+//! The picture is that of `self-collaboration`; other methods leave out the analyst, or end after round 0.
 //! What a tester's turn and the tests are depends on [`TesterMode`]. Where the public examples choose the final
 //! program, they are the first cases of every test; a round that ends without a test is followed by one of its own.
 //!
@@ -23,15 +24,22 @@ use roundhouse_proto::{
     SessionEvent, SessionSettings, Speaker, StopReason, TestSet, TesterMode, Verdict,
 };
 
+use crate::generate::asserts;
 use crate::generate::cases;
 use crate::generate::extraction;
 use crate::generate::messages::{self, Story};
-use crate::generate::patch::{Patched, patch};
+use crate::generate::method;
+use crate::generate::patch::{self, Patched};
 use crate::generate::prompts::Prompts;
-use crate::generate::report_text::{self, Marks};
+use crate::generate::report_text::{self, Marks, Subject};
+use crate::generate::signature::Signature;
 use crate::llm::{Ask, Reply};
 
 mod error;
+#[cfg(test)]
+mod functions;
+#[cfg(test)]
+mod methods;
 mod replay;
 #[cfg(test)]
 mod scripted;
@@ -60,6 +68,8 @@ pub struct Task {
     pub public_cases: TestSet,
     /// How the session is held.
     pub settings: SessionSettings,
+    /// The function that is asked for; none for a program from standard input to standard output.
+    pub entry_point: Option<String>,
     /// The wire form of a test set, whose hash is its address.
     pub encode: fn(&TestSet) -> Bytes,
 }
@@ -165,6 +175,8 @@ pub struct Session {
     task: Arc<Task>,
     prompts: Arc<Prompts>,
     story: Story,
+    /// What the statement gives of a function task's program; empty for other tasks.
+    signature: Signature,
     /// Every case so far, in the order of their numbers.
     cases: Vec<Case>,
     /// The tester is not asked any more: it has no case to give, or none that would earn a repair.
@@ -182,16 +194,20 @@ impl Session {
     /// A session from its beginning.
     ///
     /// # Errors
-    /// When the settings name another method or allow no round.
+    /// When the settings allow no round.
     pub fn begin(task: Task, prompts: Arc<Prompts>) -> Result<Self, SessionError> {
         if task.settings.max_rounds == 0 {
             return Err(SessionError::NoRounds);
         }
+        let first = method::shape(task.settings.method).first;
         let cases = match task.settings.tester {
             TesterMode::PublicAndCases => task.public_cases.cases.clone(),
             TesterMode::Cases | TesterMode::Public | TesterMode::Review => Vec::new(),
         };
+        let entry_point = task.entry_point.as_deref();
+        let signature = entry_point.map(|name| Signature::of(&task.statement, name));
         Ok(Self {
+            signature: signature.unwrap_or_default(),
             task: Arc::new(task),
             prompts,
             story: Story::default(),
@@ -201,7 +217,7 @@ impl Session {
             public_passed: BTreeMap::new(),
             notes: Vec::new(),
             state: State::Asking {
-                speaker: Speaker::Analyst,
+                speaker: first,
                 round: 0,
                 asking: Asking::First,
             },
@@ -332,7 +348,12 @@ impl Session {
             TesterMode::PublicAndCases => Marks::Opinions,
             TesterMode::Cases | TesterMode::Public | TesterMode::Review => Marks::None,
         };
-        let told = report_text::tell(cases, results, marks).ok_or(SessionError::NothingJudged { round })?;
+        let subject = match &self.task.entry_point {
+            Some(_) => Subject::Function,
+            None => Subject::Program,
+        };
+        let told =
+            report_text::tell(cases, results, marks, subject).ok_or(SessionError::NothingJudged { round })?;
         let is_lost = |case: &&CaseResult| case.verdict == Verdict::InternalError;
         let lost = report.cases.iter().filter(is_lost).count();
         if lost > 0 {
@@ -350,7 +371,11 @@ impl Session {
                 return Ok(());
             }
         };
-        let tests_used = Some(Payload::text(&cases::render(cases, 1)));
+        let tests_used = match subject {
+            Subject::Function => asserts::listed(cases),
+            Subject::Program => cases::render(cases, 1),
+        };
+        let tests_used = Some(Payload::text(&tests_used));
         self.end_round(round, &told.text, &tests_raw, tests_used);
         let is_opinion = marks == Marks::Opinions && told.is_disputable;
         if told.passed {
@@ -514,13 +539,13 @@ impl Session {
 
     /// A program as it is run.
     fn patched(&self, program: &str) -> Patched {
-        if self.task.settings.patch {
-            patch(program)
-        } else {
-            Patched {
+        match &self.task.entry_point {
+            _ if !self.task.settings.patch => Patched {
                 program: program.to_owned(),
                 added: Vec::new(),
-            }
+            },
+            Some(name) => patch::patch_function(program, name, &self.signature),
+            None => patch::patch(program),
         }
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Line {
     pub(super) expected: String,
     pub(super) limits: Limits,
     pub(super) comparator: Comparator,
+    /// The function that `input` calls, which is code then.
+    pub(super) entry_point: Option<String>,
 }
 
 /// What is wrong with a line.
@@ -40,7 +42,8 @@ pub(super) enum LineError {
     Unknown { field: String, expected: &'static str },
 }
 
-const FIELDS: &str = "`id`, `language`, `source`, `input`, `expected`, `limits` or `comparator`";
+const FIELDS: &str =
+    "`id`, `language`, `source`, `input`, `expected`, `limits`, `comparator` or `entry_point`";
 const LIMIT_FIELDS: &str = "`cpu_ms`, `wall_ms`, `memory_bytes`, `output_bytes` or `processes`";
 const ID: &str = "a string or a number";
 const COUNT: &str = "a whole number above 0";
@@ -68,6 +71,11 @@ impl Line {
                 None | Some(Value::Null) => Comparator::CodeContests,
                 Some(Value::String(text)) => word("comparator", &text)?,
                 Some(other) => return Err(wrong("comparator", &other, "a string")),
+            },
+            entry_point: match fields.remove("entry_point") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(name)) => Some(name),
+                Some(other) => return Err(wrong("entry_point", &other, "a function's name, a string")),
             },
         };
         nothing_left(&fields, "", FIELDS)?;
@@ -190,8 +198,11 @@ mod tests {
             expected: "e".to_owned(),
             limits: Limits::default(),
             comparator: Comparator::CodeContests,
+            entry_point: None,
         };
         assert_eq!(parse(&plain()).as_ref(), Ok(&line));
+        let function = parse(&with("entry_point", json!("f"))).map(|line| line.entry_point);
+        assert_eq!(function, Ok(Some("f".to_owned())));
         let limits = Limits {
             cpu_ms: 1000,
             wall_ms: 6000,
@@ -258,7 +269,11 @@ mod tests {
             ),
             (
                 with("comparater", json!("exact")),
-                "field `comparater` is not known: expected `id`, `language`, `source`, `input`, `expected`, `limits` or `comparator`",
+                "field `comparater` is not known: expected `id`, `language`, `source`, `input`, `expected`, `limits`, `comparator` or `entry_point`",
+            ),
+            (
+                with("entry_point", json!(1)),
+                "field `entry_point` is a number: expected a function's name, a string",
             ),
         ] {
             assert_eq!(parse(&line), Err(message.to_owned()));

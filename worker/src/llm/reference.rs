@@ -5,6 +5,7 @@
 
 use roundhouse_proto::{FinishReason, ReferenceMaterial, Speaker, TesterMode};
 
+use crate::generate::asserts;
 use crate::generate::cases;
 use crate::generate::fence;
 use crate::llm::{Ask, AskError, Model, Reply};
@@ -45,13 +46,22 @@ impl Reference {
             (Speaker::Coder, _, None) => String::new(),
             (Speaker::Tester, round, _) => match self.tester {
                 TesterMode::Cases | TesterMode::Public | TesterMode::PublicAndCases => {
-                    cases::render(&self.material.cases, 1)
+                    match is_code(&self.material) {
+                        true => asserts::render(&self.material.cases),
+                        false => cases::render(&self.material.cases, 1),
+                    }
                 }
                 TesterMode::Review if round == 0 => REVIEW_FAIL.to_owned(),
                 TesterMode::Review => REVIEW_PASS.to_owned(),
             },
         }
     }
+}
+
+/// Whether the cases are those of a function task: code to run, which expects no output.
+fn is_code(material: &ReferenceMaterial) -> bool {
+    let cases = &material.cases;
+    !cases.is_empty() && cases.iter().all(|case| case.expected.is_empty())
 }
 
 impl Model for Reference {
@@ -64,5 +74,37 @@ impl Model for Reference {
             remarks: Vec::new(),
             unaccounted: 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use roundhouse_proto::{Case, Tier};
+
+    use super::*;
+
+    #[test]
+    fn tester_writes_assertions_where_the_cases_are_code() {
+        let case = |input: &'static str, expected: &'static str| Case {
+            tier: Tier::Private,
+            input: Bytes::from_static(input.as_bytes()),
+            expected: Bytes::from_static(expected.as_bytes()),
+        };
+        let said = |case: Case| {
+            let material = ReferenceMaterial {
+                program: None,
+                cases: vec![case],
+            };
+            Reference::new(material, TesterMode::Cases).text(Speaker::Tester, 0)
+        };
+        assert_eq!(
+            said(case("assert candidate(1) == 2\n", "")),
+            "```python\nassert candidate(1) == 2\n```"
+        );
+        assert_eq!(
+            said(case("1\n", "2\n")),
+            "### Test 1\nInput:\n```\n1\n```\nExpected Output:\n```\n2\n```\n"
+        );
     }
 }

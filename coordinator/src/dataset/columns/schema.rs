@@ -7,7 +7,7 @@ use roundhouse_proto::Tier;
 use super::super::Format;
 use super::super::container::Origin;
 use super::super::error::DatasetError;
-use super::super::rows::{self, Recognised};
+use super::super::rows;
 
 /// A leaf column: its place among all leaves.
 pub(super) type Leaf = usize;
@@ -34,15 +34,15 @@ impl Columns {
     pub(super) fn find(origin: Origin<'_>, schema: &SchemaDescriptor) -> Result<Self, DatasetError> {
         let fields = schema.root_schema().get_fields();
         match rows::recognise(|name| fields.iter().any(|field| field.name() == name)) {
-            Recognised::Rows(Format::CodeContests) => {}
-            Recognised::FunctionTasks(dialect) => {
+            Some(Format::CodeContests) => {}
+            Some(format @ (Format::HumanEval | Format::Mbpp)) => {
                 return Err(DatasetError::FunctionTasks {
                     path: origin.path.to_owned(),
-                    dialect,
+                    of: format.title(),
                 });
             }
             // As JSON these formats are read.
-            Recognised::Rows(Format::AllTestCases | Format::Apps) | Recognised::Unknown => {
+            Some(Format::AllTestCases | Format::Apps) | None => {
                 return Err(DatasetError::UnknownSchema {
                     path: origin.path.to_owned(),
                     fields: fields.iter().map(|field| field.name().to_owned()).collect(),

@@ -317,6 +317,13 @@ fn a_parquet_file_with_other_columns_names_them() {
     );
     assert_eq!(
         failure(&write(
+            "message m { REQUIRED BYTE_ARRAY prompt; REQUIRED BYTE_ARRAY entry_point; }"
+        )),
+        "`FILE` holds function tasks of HumanEval in a form that is not supported: those of HumanEval and MBPP are read \
+         as JSON or JSON Lines"
+    );
+    assert_eq!(
+        failure(&write(
             "message m { REQUIRED BYTE_ARRAY name; REQUIRED INT64 description; REQUIRED group public_tests {
              REPEATED BYTE_ARRAY input; REPEATED BYTE_ARRAY output; } }"
         )),

@@ -84,11 +84,25 @@ fn apps_problems_have_two_tiers() {
 }
 
 #[test]
-fn human_eval_is_refused_as_function_tasks() {
+fn human_eval_is_read_with_one_hidden_case_and_one_program_each() {
     let Some(path) = real("humaneval/HumanEval.jsonl") else {
         return;
     };
-    assert!(matches!(load(&path), Err(DatasetError::FunctionTasks { .. })));
+    let loaded = load(&path).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(
+        (loaded.info.format, loaded.problems.len()),
+        (Format::HumanEval, 164)
+    );
+    assert_eq!(tests(&loaded.problems, Tier::Private), 164);
+    for problem in &loaded.problems {
+        assert_eq!(problem.tests.cases.len(), 1, "{}", problem.source_id);
+        assert_eq!(problem.solutions.len(), 1, "{}", problem.source_id);
+        let entry_point = problem.entry_point.as_deref().unwrap();
+        let signature = format!("def {entry_point}(");
+        assert!(problem.statement.contains(&signature), "{}", problem.source_id);
+        assert!(problem.solutions[0].source.starts_with(&problem.statement));
+    }
 }
 
 /// Damage in real pages, which are larger and of more kinds than those the other tests write.

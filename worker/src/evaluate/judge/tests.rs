@@ -294,6 +294,40 @@ fn another_program_between_two_cases_makes_the_first_one_be_loaded_again() {
     );
 }
 
+/// What the driver writes where the case came to this.
+fn tells(case: &str, outcome: &str) -> Answer {
+    let word = function::word(b"p", case.as_bytes());
+    wrote(&format!("{word} {outcome}"))
+}
+
+#[test]
+fn case_of_a_function_passes_by_the_drivers_word_only() {
+    let function = EvaluateWork {
+        entry_point: Some("f".to_owned()),
+        ..work()
+    };
+    let inputs = ["passes", "fails", "exits", "prints", "raises", "dies"];
+    let (report, _) = judge(&function, &inputs, |asked| {
+        // Behind the word of this run.
+        let case = asked.input.split_once('\n').map_or("", |(_, case)| case);
+        match case {
+            "passes" => tells("passes", "passed\n"),
+            "fails" => tells("fails", "wrong\n[1, 2]"),
+            "prints" => wrote("passed\n"),
+            "raises" => failed("Traceback (most recent call last):\nValueError\n"),
+            "dies" => killed(Crossed::Cpu, 1001, 1001),
+            _ => wrote(""),
+        }
+    });
+    assert_eq!(verdicts(&report), "AC WA RE RE RE TLE");
+    let shown: Vec<&str> = report
+        .cases
+        .iter()
+        .map(|case| case.stdout.head.as_str())
+        .collect();
+    assert_eq!(shown, ["", "[1, 2]", "", "", "", ""]);
+}
+
 #[test]
 fn stderr_keeps_its_last_whole_lines() {
     assert_eq!(last_lines(b"a\nb\n"), "a\nb\n");

@@ -83,6 +83,7 @@ fn unusable_cases_are_dropped_and_counted() {
             too_long: 1,
             repeated: 1,
             too_many: 0,
+            ..Dropped::default()
         },
     };
     assert_eq!(gathered(&reply), expected);

@@ -38,6 +38,9 @@ pub(super) struct Script {
     pub(super) max_rounds: u32,
     pub(super) tester: TesterMode,
     pub(super) final_choice: FinalChoice,
+    pub(super) method: Method,
+    /// The function that is asked for, and the statement.
+    pub(super) function: Option<(&'static str, &'static str)>,
     pub(super) answers: Vec<Scripted>,
     pub(super) reports: Vec<Vec<Option<&'static str>>>,
 }
@@ -48,6 +51,8 @@ impl Script {
             max_rounds,
             tester: TesterMode::Cases,
             final_choice: FinalChoice::Last,
+            method: Method::SelfCollaboration,
+            function: None,
             answers: answers.to_vec(),
             reports: reports.iter().map(|report| report.to_vec()).collect(),
         }
@@ -61,18 +66,37 @@ impl Script {
         Self { final_choice, ..self }
     }
 
+    pub(super) fn with_method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    pub(super) fn with_function(self, name: &'static str, statement: &'static str) -> Self {
+        let function = Some((name, statement));
+        Self { function, ..self }
+    }
+
+    pub(super) fn statement(&self) -> &'static str {
+        self.function
+            .map_or("Read n and print n + 1.\n", |(_, statement)| statement)
+    }
+
     pub(super) fn task(&self) -> Task {
         Task {
-            statement: "Read n and print n + 1.\n".to_owned(),
+            statement: self.statement().to_owned(),
             time_limit_ms: Some(2_500),
             memory_limit_bytes: Some(256 << 20),
-            public_cases: TestSet {
-                cases: vec![case("1\n", "2\n")],
+            public_cases: match self.function {
+                Some(_) => TestSet::default(),
+                None => TestSet {
+                    cases: vec![case("1\n", "2\n")],
+                },
             },
             settings: SessionSettings {
                 final_choice: self.final_choice,
+                method: self.method,
                 ..settings(self.max_rounds, self.tester)
             },
+            entry_point: self.function.map(|(name, _)| name.to_owned()),
             encode,
         }
     }
@@ -235,6 +259,10 @@ pub(super) fn held(script: &Script) -> Held {
 }
 
 pub(super) fn scripts() -> Vec<(&'static str, Script)> {
+    [self_collaboration(), methods::scripts(), functions::scripts()].concat()
+}
+
+fn self_collaboration() -> Vec<(&'static str, Script)> {
     let wrong = Some("5\n");
     vec![
         (

@@ -108,13 +108,17 @@ fn every_first_message_begins_with_the_same_bytes_and_roles_alternate() {
     for (name, script) in scripts() {
         let held = held(&script);
         let first = &held.asks[0].messages[0].content;
-        let shared = first.find("Your part:").unwrap();
+        let shared = first.find("Your part:").unwrap_or_else(|| {
+            let is_alone = held.asks.iter().all(|ask| ask.speaker == Speaker::Coder);
+            assert!(is_alone, "{name}: only who is alone has no part");
+            first.len()
+        });
         for ask in &held.asks {
             assert!(ask.messages[0].content.starts_with(&first[..shared]), "{name}");
             let statements: usize = ask
                 .messages
                 .iter()
-                .map(|message| message.content.matches("Read n and print n + 1.").count())
+                .map(|message| message.content.matches(script.statement()).count())
                 .sum();
             assert_eq!(statements, 1, "{name}");
             for (place, message) in ask.messages.iter().enumerate() {

@@ -5,8 +5,10 @@
 use roundhouse_proto::{FinishReason, Speaker, StopReason, TestSet, TesterMode};
 
 use super::{Asking, Next, Session, State};
+use crate::generate::asserts::{self, Function};
 use crate::generate::cases::{self, Gathered};
 use crate::generate::extraction;
+use crate::generate::method::{self, Testing};
 use crate::generate::report_text;
 use crate::generate::review::{self, Opinion};
 
@@ -61,6 +63,10 @@ impl Session {
                 self.public_passed.insert(round, *passed);
             }
             self.stop(Speaker::Tester, round, StopReason::Unchanged, "");
+        } else if method::shape(self.task.settings.method).testing == Testing::Never {
+            let report = method::untested(self.task.settings.method);
+            self.end_round(round, &report, "", None);
+            self.after_round(round, Next::Stop(StopReason::RoundLimit));
         } else if round + 1 >= self.task.settings.max_rounds {
             self.stop(Speaker::Tester, round, StopReason::RoundLimit, "");
         } else {
@@ -89,7 +95,13 @@ impl Session {
             self.stop(Speaker::Tester, round, StopReason::Refused, text);
             return;
         }
-        let gathered = cases::gather(text, finish, &self.cases);
+        let gathered = match &self.task.entry_point {
+            Some(name) => {
+                let signature = &self.signature;
+                asserts::gather(text, finish, &self.cases, Function { name, signature })
+            }
+            None => cases::gather(text, finish, &self.cases),
+        };
         if !gathered.is_usable() {
             if matches!(asking, Asking::First) {
                 self.ask_again(Speaker::Tester, round, text, finish, "no usable case");
