@@ -89,6 +89,7 @@ fn problems() -> Vec<(String, Option<String>)> {
 
 fn task(statement: &str) -> Task {
     Task {
+        entry_point: None,
         statement: statement.to_owned(),
         time_limit_ms: Some(2_000),
         memory_limit_bytes: None,
