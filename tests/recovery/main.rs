@@ -6,35 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use roundhouse_tests::came_to::{CameTo, assert_calls_are_unique, came_to};
 use roundhouse_tests::processes::{children, command_line, is_alive, kill_9, tree};
 use roundhouse_tests::{Place, coordinator, entries, json, runs, wait_until};
 
-/// What must not depend on who died: programs, verdicts, sessions.
-fn came_to(run_dir: &Path) -> Vec<(String, String, Vec<String>, serde_json::Value)> {
-    let summary = json(&run_dir.join("summary.json"));
-    assert_eq!(summary["summary"]["status"], "complete");
-    let results = summary["results"].as_array().unwrap();
-    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    results
-        .iter()
-        .map(|result| {
-            let tests = result["test_results"].as_array().unwrap();
-            let statuses = tests.iter().map(|test| text(&test["status"])).collect();
-            (
-                text(&result["instance_id"]),
-                text(&result["code"]),
-                statuses,
-                result["session_history"].clone(),
-            )
-        })
-        .collect()
-}
-
-fn undisturbed() -> Vec<(String, String, Vec<String>, serde_json::Value)> {
+fn undisturbed() -> Vec<CameTo> {
     undisturbed_with(&[])
 }
 
-fn undisturbed_with(flags: &[&str]) -> Vec<(String, String, Vec<String>, serde_json::Value)> {
+fn undisturbed_with(flags: &[&str]) -> Vec<CameTo> {
     let place = Place::new();
     let ran = place.coordinator(&[&["run", "--model", "reference"], flags].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -92,27 +72,6 @@ fn resume(place: &Place, run_dir: &Path) {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
 
-/// Calls that the store holds, and how many of them there are of each (problem, speaker, round, ask).
-fn calls_are_unique(run_dir: &Path) {
-    for problem in entries(run_dir)
-        .into_iter()
-        .filter(|name| name.starts_with("problem_"))
-    {
-        let transcript = fs::read_to_string(run_dir.join(&problem).join("transcript.jsonl")).unwrap();
-        let mut calls: Vec<String> = transcript
-            .lines()
-            .map(|line| {
-                let call: serde_json::Value = serde_json::from_str(line).unwrap();
-                format!("{} {} {}", call["speaker"], call["round"], call["ask"])
-            })
-            .collect();
-        let n = calls.len();
-        calls.sort();
-        calls.dedup();
-        assert_eq!(calls.len(), n, "{problem}: a call is there twice");
-    }
-}
-
 #[test]
 fn run_whose_parent_was_killed_at_any_moment_goes_on_to_the_same_end() {
     let expected = undisturbed();
@@ -144,7 +103,7 @@ fn run_whose_parent_was_killed_at_any_moment_goes_on_to_the_same_end() {
         assert!(finished.len() >= rounds_before);
         resume(&place, &run_dir);
         assert_eq!(came_to(&run_dir), expected, "killed after {rounds_before} rounds");
-        calls_are_unique(&run_dir);
+        assert_calls_are_unique(&run_dir);
         for (round, code, modified) in finished {
             let file = round.join("code_iteration.py");
             assert_eq!(fs::read(&file).unwrap(), code);
@@ -189,7 +148,7 @@ fn run_with_every_choice_of_a_session_goes_on_to_the_same_end() {
         });
         resume(&place, &run_dir);
         assert_eq!(came_to(&run_dir), expected, "{tester}");
-        calls_are_unique(&run_dir);
+        assert_calls_are_unique(&run_dir);
     }
 }
 
@@ -206,7 +165,7 @@ fn run_whose_worker_was_killed_starts_another_and_ends_the_same() {
         let status = parent.wait().unwrap();
         assert_eq!(status.code(), Some(0), "the {role} worker was killed");
         assert_eq!(came_to(&run_dir), expected, "the {role} worker was killed");
-        calls_are_unique(&run_dir);
+        assert_calls_are_unique(&run_dir);
     }
 }
 

@@ -4,6 +4,7 @@
     reason = "what was left out is said where whoever runs the tests sees it"
 )]
 
+pub mod came_to;
 pub mod fleet;
 pub mod mask;
 pub mod model_server;

@@ -12,6 +12,13 @@ pub fn kill_9(pid: u32) {
     }
 }
 
+/// Asks a process to end, as `kill` does.
+pub fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
 /// Every process with its parent.
 fn parents() -> BTreeMap<u32, u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc is there");

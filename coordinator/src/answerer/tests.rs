@@ -1,3 +1,5 @@
+//! Who answers, and about what, for every way of naming them.
+
 use clap::Parser as _;
 use roundhouse_core::run::RunSpec;
 

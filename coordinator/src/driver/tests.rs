@@ -89,12 +89,9 @@ async fn driver_that_waits_for_a_store_that_fails_stops_when_it_is_told_to() {
     let bench = driver_of_a_failing_store().await;
     // So many that neither the committer nor the driver takes any more.
     let mut link = 0;
-    let full = async {
-        while bench.events.send(joined(link)).await {
-            link += 1;
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(300), full).await;
+    while let Ok(true) = tokio::time::timeout(Duration::from_secs(1), bench.events.send(joined(link))).await {
+        link += 1;
+    }
     assert!(link > QUEUE_MAX + EVENTS_MAX, "{link}");
     drop(bench.stop);
     ends(bench.driving).await;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use roundhouse_core::run::RunSpec;
+use roundhouse_core::run::{ModelAt, RunSpec};
 use roundhouse_proto::link::{CoordMsg, Hello, PROTOCOL_VERSION, WorkerMsg};
 use roundhouse_proto::wire::v1::blobs_client::BlobsClient;
 use roundhouse_proto::wire::v1::control_client::ControlClient;
@@ -133,6 +133,7 @@ fn spec(n: u128) -> RunSpec {
     let fixture = Fixture::sample().run;
     let mut spec = RunSpec::clone(&fixture.spec);
     spec.run = RunId(Uuid::from_u128(n));
+    spec.model_at = ModelAt::Offline;
     spec.problems.truncate(STATEMENTS.len());
     for (problem, statement) in spec.problems.iter_mut().zip(STATEMENTS) {
         problem.statement = Digest::of(statement.as_bytes());
