@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 
 use roundhouse_tests::came_to::{CameTo, assert_calls_are_unique, came_to};
 use roundhouse_tests::processes::{children, command_line, is_alive, kill_9, tree};
-use roundhouse_tests::{Place, coordinator, entries, json, runs, wait_until};
+use roundhouse_tests::{Place, coordinator, entries, runs, wait_until};
 
 fn undisturbed() -> Vec<CameTo> {
     undisturbed_with(&[])
