@@ -447,11 +447,16 @@ impl Link {
         self.part_with(lease, None).await;
     }
 
-    /// Gives a job back, to go on elsewhere from its last stored event, and offers its room again. Where no link is
-    /// up, the next one's inventory lacks it, which says the same.
-    pub async fn give_back(&self, lease: LeaseId, reason: String) {
-        self.part_with(lease, Some(WorkerMsg::Nack { lease, reason }))
-            .await;
+    /// Gives a job back, to go on elsewhere from its last stored event, and offers its room again; `unaccounted` calls
+    /// of it may have been paid and brought nothing. Where no link is up, the next one's inventory lacks it, which says
+    /// the same but for those calls.
+    pub async fn give_back(&self, lease: LeaseId, reason: String, unaccounted: u32) {
+        let nack = WorkerMsg::Nack {
+            lease,
+            reason,
+            unaccounted,
+        };
+        self.part_with(lease, Some(nack)).await;
     }
 
     async fn part_with(&self, lease: LeaseId, farewell: Option<WorkerMsg>) {

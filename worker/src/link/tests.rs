@@ -418,6 +418,7 @@ fn nack(seq: u64) -> WorkerMsg {
     WorkerMsg::Nack {
         lease: lease(seq),
         reason: "401".to_owned(),
+        unaccounted: 2,
     }
 }
 
@@ -428,7 +429,7 @@ async fn benched_endpoint_is_told_before_the_job_is_given_back_and_its_room_offe
     side.welcome().await;
     bench.grant(&side, 1..2).await;
     bench.link.bench("far", "401").await;
-    bench.link.give_back(lease(1), "401".to_owned()).await;
+    bench.link.give_back(lease(1), "401".to_owned(), 2).await;
     assert_eq!(side.hear().await, Some(benched()));
     assert_eq!(side.hear().await, Some(nack(1)));
     let credit = WorkerMsg::Credit {
@@ -452,7 +453,7 @@ async fn endpoint_that_was_benched_while_the_link_was_down_is_told_first_on_the_
     assert_eq!(hello.endpoints, [offer(None)]);
     // Between hello and welcome: too late for the one, and not yet up.
     bench.link.bench("far", "401").await;
-    bench.link.give_back(lease(1), "401".to_owned()).await;
+    bench.link.give_back(lease(1), "401".to_owned(), 2).await;
     let (lease_ms, ping_ms) = (10_000, 2_000);
     second
         .say(CoordMsg::Welcome {
@@ -490,7 +491,7 @@ async fn worker_that_finishes_offers_no_room_and_goes_home_once_it_holds_nothing
     let late = grant(3);
     assert!(!bench.link.takes(&late));
     bench.grant(&side, 3..4).await;
-    bench.link.give_back(lease(3), "401".to_owned()).await;
+    bench.link.give_back(lease(3), "401".to_owned(), 2).await;
     assert_eq!(side.hear().await, Some(nack(3)));
     bench.link.let_go(lease(1)).await;
     drop(side);

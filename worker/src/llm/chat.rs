@@ -204,7 +204,7 @@ impl Model for ChatModel {
         let mut adaptation = self.adaptation(&ask.model);
         loop {
             if let Some(reason) = self.benched() {
-                return Err(AskError::KeyRefused { reason });
+                return Err(AskError::KeyRefused { reason, unaccounted });
             }
             let body = request::body(ask, *delivery, &adaptation);
             let fault = match exchange::exchange(&self.http, &self.endpoint, body, *delivery, patience).await
@@ -231,9 +231,12 @@ impl Model for ChatModel {
                         Some(_) => said,
                         None => format!("{said} (this worker has no key for it)"),
                     };
-                    return Err(AskError::KeyRefused { reason });
+                    return Err(AskError::KeyRefused { reason, unaccounted });
                 }
-                Some(Meaning::ContextLimit) => return Err(AskError::ContextLimit { message: said }),
+                Some(Meaning::ContextLimit) => {
+                    let message = said;
+                    return Err(AskError::ContextLimit { message, unaccounted });
+                }
                 // At once, and once for each parameter: what was learnt is not sent any more.
                 Some(Meaning::Unsupported(parameter)) if adaptation.learn(parameter) => {
                     self.remember(&ask.model, parameter);

@@ -126,6 +126,10 @@ fn reply(text: &str) -> Reply {
     }
 }
 
+fn refused(reason: String, unaccounted: u32) -> Result<Reply, AskError> {
+    Err(AskError::KeyRefused { reason, unaccounted })
+}
+
 fn busy() -> Answer {
     Answer::refusal(429, "rate_limit_exceeded", "slow down")
 }
@@ -358,7 +362,7 @@ async fn key_that_is_refused_is_told_without_the_key() {
     ] {
         let called = call([Answer::refusal(code, word, &format!("not with {KEY}"))]).await;
         let reason = format!("{status}: not with ***");
-        assert_eq!(called.result, Err(AskError::KeyRefused { reason }));
+        assert_eq!(called.result, refused(reason, 0));
         assert_eq!(called.server.calls_n(), 1);
     }
 }
@@ -372,10 +376,7 @@ async fn endpoint_without_a_key_sends_none_and_says_so_when_refused() {
     };
     let models = Models::new(vec![endpoint], manner()).unwrap();
     let reason = "401 Unauthorized: who are you? (this worker has no key for it)".to_owned();
-    assert_eq!(
-        models.of("test").unwrap().ask(&ask()).await,
-        Err(AskError::KeyRefused { reason })
-    );
+    assert_eq!(models.of("test").unwrap().ask(&ask()).await, refused(reason, 0));
     assert_eq!(server.requests()[0].headers.get("authorization"), None);
 }
 
@@ -388,8 +389,28 @@ async fn prompt_beyond_the_context_ends_the_call_as_that() {
     );
     let called = call([refusal]).await;
     let message = "400 Bad Request: maximum context length is 10 tokens".to_owned();
-    assert_eq!(called.result, Err(AskError::ContextLimit { message }));
+    let unaccounted = 0;
+    assert_eq!(
+        called.result,
+        Err(AskError::ContextLimit { message, unaccounted })
+    );
     assert_eq!(called.server.calls_n(), 1);
+}
+
+#[tokio::test]
+async fn tries_that_may_be_paid_are_told_however_the_call_ends() {
+    let broken = || Answer::NoDone(Scripted::text("cut off"));
+    let refusal = Answer::refusal(401, "invalid_api_key", "no");
+    let called = call([broken(), refusal]).await;
+    assert_eq!(called.result, refused("401 Unauthorized: no".to_owned(), 1));
+
+    let refusal = Answer::refusal(400, "context_length_exceeded", "too long");
+    let called = call([broken(), broken(), refusal]).await;
+    let (message, unaccounted) = ("400 Bad Request: too long".to_owned(), 2);
+    assert_eq!(
+        called.result,
+        Err(AskError::ContextLimit { message, unaccounted })
+    );
 }
 
 #[tokio::test]
@@ -582,9 +603,7 @@ async fn benched_endpoint_is_asked_nothing_more_and_calls_that_wait_end() {
     }
     assert!(model.bench("401 Unauthorized"));
     assert!(!model.bench("another reason"));
-    let refused = Err(AskError::KeyRefused {
-        reason: "401 Unauthorized".to_owned(),
-    });
+    let refused = refused("401 Unauthorized".to_owned(), 0);
     assert_eq!(waiting.await.unwrap(), refused);
     assert_eq!(model.ask(&ask()).await, refused);
     assert_eq!(server.calls_n(), 1);
