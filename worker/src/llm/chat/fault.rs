@@ -33,7 +33,7 @@ pub(super) enum Fault {
     BrokenOff { reason: String },
     /// The answer does not say why it ended.
     NoReason,
-    /// Not one byte for so long.
+    /// Not one byte, or not one more, for so long.
     Silent { after: Duration },
     /// Signs of life for so long, but nothing of the answer.
     NoProgress { after: Duration },
@@ -157,7 +157,9 @@ impl Fault {
             }
             Self::Endless { after } => format!("the answer did not end within {} s", after.as_secs_f64()),
             Self::TooLong => {
-                format!("the answer is longer than {ANSWER_BYTES_MAX} bytes, or one of its lines is")
+                format!(
+                    "the answer is longer than {ANSWER_BYTES_MAX} bytes, or one of its pieces is longer than is taken"
+                )
             }
         }
     }

@@ -519,10 +519,23 @@ const SHORT: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn server_that_says_nothing_is_given_up_and_may_be_paid() {
     let patience = Patience {
-        idle: SHORT,
+        first: SHORT,
         ..PATIENCE
     };
     let called = call_in(impatient(patience), [Answer::Hang]).await;
+    let expected = "endpoint `test`, model `m-1`: nothing came for 0.5 s (1 tries)";
+    assert_eq!(called.failure(), (expected, 1));
+}
+
+/// A server that works on one request after the other says nothing to those that wait.
+#[tokio::test]
+async fn silence_before_the_answer_is_waited_for_longer_than_silence_in_it() {
+    let patience = Patience {
+        idle: SHORT,
+        ..PATIENCE
+    };
+    let called = call_in(impatient(patience), [slow(1, Duration::from_millis(3_000))]).await;
+    // The comment came after three seconds, which was no fault, and nothing for half a second after it.
     let expected = "endpoint `test`, model `m-1`: nothing came for 0.5 s (1 tries)";
     assert_eq!(called.failure(), (expected, 1));
 }
@@ -576,11 +589,57 @@ async fn line_without_an_end_is_given_up_and_not_paid_again() {
     assert_eq!(
         called.failure(),
         (
-            "endpoint `test`, model `m-1`: the answer is longer than 16777216 bytes, or one of its lines is",
+            "endpoint `test`, model `m-1`: the answer is longer than 16777216 bytes, or one of its pieces is longer than is \
+             taken",
             1
         )
     );
     assert_eq!(called.server.calls_n(), 1);
+}
+
+#[tokio::test]
+async fn event_of_lines_without_an_end_is_given_up() {
+    let called = call([stream(&"data: x\r\n".repeat(600_000))]).await;
+    let (message, unaccounted) = called.failure();
+    assert!(message.contains("the answer is longer than"), "{message}");
+    assert_eq!((called.server.calls_n(), unaccounted), (1, 1));
+}
+
+fn stream(body: &str) -> Answer {
+    Answer::Raw {
+        content_type: "text/event-stream".to_owned(),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn stream_is_read_however_its_lines_are_written() {
+    let piece = r#"{"choices":[{"delta":{"content":"yes"},"finish_reason":"stop"}]}"#;
+    for body in [
+        format!("\u{feff}data: {piece}\n\ndata: [DONE]\n\n"),
+        format!("data:{piece}\n\ndata:[DONE] \n\n"),
+        format!("data: {piece}\r\n\r\ndata: [DONE]\r\n\r\n"),
+        format!(
+            ": waiting\n\ndata:\n\ndata: \n\nid: 7\nretry: 1\ndata: {piece}\n\n: waiting\n\ndata: [DONE]\t\n"
+        ),
+        format!("event: ping\n\nevent: message\ndata: {piece}\n\ndata: [DONE]\n\n"),
+    ] {
+        assert_eq!(call([stream(&body)]).await.reply(1), &reply("yes"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn answer_in_one_piece_is_read_whatever_the_server_calls_it() {
+    let body = json!({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]});
+    let raw = Answer::Raw {
+        content_type: "text/plain".to_owned(),
+        body: body.to_string().into_bytes(),
+    };
+    let manner = Manner {
+        delivery: Delivery::Whole,
+        ..manner()
+    };
+    assert_eq!(call_in(manner, [raw]).await.reply(1), &reply("yes"));
 }
 
 #[tokio::test]
