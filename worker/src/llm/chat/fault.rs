@@ -63,6 +63,25 @@ impl Fault {
         }
     }
 
+    /// The most tokens that are worth asking for next, where a request for `sent` was for too many.
+    pub(super) fn tokens_below(&self, sent: u32) -> Option<u32> {
+        match self {
+            Self::Refused { refusal, .. } | Self::InAnswer(refusal) => refusal.tokens_below(sent),
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::Lost { .. }
+            | Self::Broken { .. }
+            | Self::Truncated
+            | Self::Unreadable { .. }
+            | Self::BrokenOff { .. }
+            | Self::NoReason
+            | Self::Silent { .. }
+            | Self::NoProgress { .. }
+            | Self::Endless { .. }
+            | Self::TooLong => None,
+        }
+    }
+
     /// Whether it may pass.
     pub(super) fn trouble(&self) -> Trouble {
         match self {
@@ -71,6 +90,8 @@ impl Fault {
                 Meaning::Passing => Trouble::Passing,
                 Meaning::KeyRefused
                 | Meaning::ContextLimit
+                | Meaning::TooManyTokens
+                | Meaning::Filtered
                 | Meaning::Unsupported(_)
                 | Meaning::NotFound
                 | Meaning::Lasting => Trouble::Lasting,

@@ -472,6 +472,80 @@ async fn parameter_that_is_not_taken_is_learnt_once_for_all_calls_to_the_model()
     assert_eq!(server.calls_n(), 11);
 }
 
+fn bad_request(message: &str) -> Answer {
+    Answer::Status {
+        code: 400,
+        headers: Vec::new(),
+        body: json!({"error": {"message": message, "type": "invalid_request_error"}}).to_string(),
+    }
+}
+
+fn tokens_asked_for(server: &ModelServer) -> Vec<u64> {
+    let requests = server.requests();
+    let tokens = |request: &roundhouse_tests::model_server::Request| request.body["max_tokens"].as_u64();
+    requests.iter().filter_map(tokens).collect()
+}
+
+#[tokio::test]
+async fn model_that_gives_fewer_tokens_is_asked_for_no_more_from_then_on() {
+    let refusal = bad_request("Invalid max_tokens value, the valid range of max_tokens is [1, 2000]");
+    let good = || Answer::Reply(Scripted::text("yes").with_dialect(Dialect::Silent));
+    let server = ModelServer::in_turn([refusal, good(), good()]);
+    let model = model(&server.url(), manner());
+    let remark = "`max_tokens` is lowered from 4096 to 2000: the endpoint takes no more for this model";
+    let expected = Reply {
+        remarks: vec![remark.to_owned()],
+        ..reply("yes")
+    };
+    assert_eq!(model.ask(&ask()).await, Ok(expected.clone()));
+    assert_eq!(model.ask(&ask()).await, Ok(expected));
+    assert_eq!(tokens_asked_for(&server), [4096, 2000, 2000]);
+
+    // One that names less every time is not followed down.
+    let less = |n: u32| bad_request(&format!("max_tokens is too large: this model takes at most {n}"));
+    let called = call([less(4000), less(3999), less(3998)]).await;
+    let expected = "endpoint `test`, model `m-1`: 400 Bad Request: max_tokens is too large: this model takes at most 3999";
+    assert_eq!(called.failure(), (expected, 0));
+    assert_eq!(tokens_asked_for(&called.server), [4096, 4000]);
+}
+
+#[tokio::test]
+async fn prompt_that_fits_a_small_context_is_answered_with_fewer_tokens() {
+    let refusal = bad_request(
+        "This model's maximum context length is 4096 tokens. However, you requested 4500 tokens (404 in the messages, \
+         4096 in the completion).",
+    );
+    let good = Scripted::text("yes").with_dialect(Dialect::Silent);
+    let called = call([refusal, Answer::Reply(good)]).await;
+    let expected = Reply {
+        remarks: vec!["`max_tokens` is lowered to what the context has room for".to_owned()],
+        ..reply("yes")
+    };
+    assert_eq!(called.reply(2), &expected);
+    assert_eq!(tokens_asked_for(&called.server), [4096, 3692]);
+
+    // A server that does not tell the room, and a prompt that does not fit.
+    let refusal = bad_request("maximum context length is 4096 tokens: too many for prompt and completion");
+    let called = call([refusal]).await;
+    assert!(
+        matches!(called.result, Err(AskError::ContextLimit { unaccounted: 0, .. })),
+        "{:?}",
+        called.result
+    );
+    assert_eq!(tokens_asked_for(&called.server), [4096, 2048, 1024, 512, 256]);
+}
+
+#[tokio::test]
+async fn prompt_that_a_filter_stopped_is_the_models_refusal() {
+    let called = call([Answer::refusal(400, "content_filter", "not this prompt")]).await;
+    let expected = Reply {
+        finish: FinishReason::ContentFilter,
+        remarks: vec!["the prompt was filtered: 400 Bad Request: not this prompt".to_owned()],
+        ..reply("")
+    };
+    assert_eq!(called.reply(1), &expected);
+}
+
 #[tokio::test]
 async fn parameter_that_is_refused_although_it_is_not_sent_ends_the_call() {
     let refusal = Answer::refusal(400, "unsupported_parameter", "'temperature' is not supported");
