@@ -11,6 +11,7 @@ use roundhouse_proto::{
     Work, WorkerId,
 };
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -30,6 +31,8 @@ struct Side {
 
 struct Service {
     links: mpsc::Sender<Side>,
+    /// Links that may come up.
+    gate: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -44,6 +47,7 @@ impl LinkService for Service {
         let incoming = request.into_inner();
         let side = Side { incoming, outgoing };
         assert!(self.links.send(side).await.is_ok(), "the test takes every link");
+        self.gate.acquire().await.unwrap().forget();
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 }
@@ -98,9 +102,10 @@ struct Bench {
 const SLOTS: u32 = 2;
 const ROOM: u32 = SLOTS + PREFETCH;
 
-fn serve(socket: &Path, links: mpsc::Sender<Side>) {
+fn serve(socket: &Path, links: mpsc::Sender<Side>, gate: Arc<Semaphore>) {
     let listener = UnixListener::bind(socket).unwrap();
-    let server = tonic::transport::Server::builder().add_service(LinkServer::new(Service { links }));
+    let service = LinkServer::new(Service { links, gate });
+    let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
 }
 
@@ -121,10 +126,14 @@ fn notices() -> Notices {
 }
 
 fn bench() -> Bench {
+    gated_bench(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
+}
+
+fn gated_bench(gate: Arc<Semaphore>) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
     let (links_in, links) = mpsc::channel(8);
-    serve(&socket, links_in);
+    serve(&socket, links_in, gate);
     let link = Link::new(Hello {
         protocol_min: 1,
         protocol_max: 1,
@@ -364,6 +373,19 @@ async fn worker_that_leaves_says_goodbye_and_ends_although_it_holds_a_job() {
     side.welcome().await;
     bench.grant(&side, 1..2).await;
     bench.link.leave();
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
+    drop(side);
+    assert!(bench.staying.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn worker_that_leaves_before_its_link_is_up_says_goodbye_all_the_same() {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut bench = gated_bench(Arc::clone(&gate));
+    let mut side = bench.next_link().await;
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Hello(_))));
+    bench.link.leave();
+    gate.add_permits(1);
     assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
     drop(side);
     assert!(bench.staying.await.unwrap().is_ok());

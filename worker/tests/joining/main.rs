@@ -492,3 +492,18 @@ async fn worker_of_a_run_pays_no_heed_to_ctrl_c_says_nothing_and_leaves_with_its
     drop(side);
     assert_eq!(worker.end().await, (Some(0), String::new()));
 }
+
+/// Somebody ends the process of a run's worker: what it holds goes back at no cost.
+#[tokio::test]
+async fn worker_with_a_parent_that_is_told_to_end_says_goodbye() {
+    let mut coordinator = Coordinator::start().await;
+    let args = ["--role", "gen", "--slots", "1", "--with-parent"];
+    let worker = Worker::start_reading(Stdio::piped(), &coordinator, &args, &[]);
+    let mut side = coordinator.next_link().await;
+    side.welcome().await;
+    assert_eq!(side.hear().await, credit(1));
+    worker.signal(Signal::TERM);
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
+    drop(side);
+    assert_eq!(worker.end().await, (Some(0), String::new()));
+}
