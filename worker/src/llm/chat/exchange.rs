@@ -85,6 +85,10 @@ pub(super) async fn exchange(
             let refusal = Refusal::read(status.as_u16(), &body);
             return Err(Fault::Refused { refusal, asked });
         }
+        if kind(response.headers()).starts_with("text/html") {
+            let why = "it is a page: is the endpoint's URL right, and no proxy in between?".to_owned();
+            return Err(Fault::Unreadable { why });
+        }
         // What came, not what was asked for: some servers do not stream whatever they are asked.
         if comes_whole(response.headers(), delivery) {
             whole(response, patience).await
@@ -157,10 +161,15 @@ fn asked(headers: &HeaderMap) -> Option<Duration> {
     asked_wait(text("retry-after-ms"), text("retry-after"), SystemTime::now())
 }
 
+/// What a server calls its answer, in lower case; empty where it does not say.
+fn kind(headers: &HeaderMap) -> String {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.unwrap_or_default().trim_start().to_ascii_lowercase()
+}
+
 /// Whether an answer comes in one piece, by what the server calls it; by what was asked for where that says nothing.
 fn comes_whole(headers: &HeaderMap, delivery: Delivery) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.unwrap_or_default().trim_start().to_ascii_lowercase();
+    let kind = kind(headers);
     if kind.starts_with("application/json") {
         true
     } else if kind.starts_with("text/event-stream") {

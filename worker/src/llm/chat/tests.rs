@@ -259,6 +259,20 @@ async fn broken_answers_are_tried_again_and_counted() {
         ),
         (raw(": only a comment\n\n"), "the stream ended without `[DONE]`"),
         (raw(""), "the stream ended without `[DONE]`"),
+        (
+            Answer::Raw {
+                content_type: "text/html; charset=utf-8".to_owned(),
+                body: b"<html><title>Welcome</title></html>".to_vec(),
+            },
+            "the answer cannot be read: it is a page: is the endpoint's URL right, and no proxy in between?",
+        ),
+        (
+            Answer::Raw {
+                content_type: "application/json".to_owned(),
+                body: br#"{"error": {"message": "the engine died", "code": 500}}"#.to_vec(),
+            },
+            "an error in the middle of the answer: 500 Internal Server Error: the engine died",
+        ),
     ] {
         let good = Scripted::text("whole").with_dialect(Dialect::Silent);
         let called = call([broken.clone(), broken.clone(), Answer::Reply(good)]).await;
