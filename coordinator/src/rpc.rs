@@ -313,7 +313,16 @@ fn event(link: LinkId, msg: WorkerMsg) -> Option<Event> {
             endpoint,
             reason,
         },
-        WorkerMsg::Nack { lease, reason } => Event::GivenBack { link, lease, reason },
+        WorkerMsg::Nack {
+            lease,
+            reason,
+            unaccounted,
+        } => Event::GivenBack {
+            link,
+            lease,
+            reason,
+            unaccounted,
+        },
         WorkerMsg::Goodbye { .. } => Event::Left { link },
     })
 }

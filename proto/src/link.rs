@@ -173,6 +173,8 @@ pub enum WorkerMsg {
         lease: LeaseId,
         /// Why.
         reason: String,
+        /// Calls to a model that may have been paid and brought nothing.
+        unaccounted: u32,
     },
     /// It leaves and holds nothing any more.
     Goodbye {

@@ -330,6 +330,9 @@ pub struct GenerationOutcome {
     pub patched: Vec<String>,
     /// Replies that broke a rule and what was done, such as `empty plan: asked again`.
     pub notes: Vec<String>,
+    /// Where the session ended with a call that brought no answer: its tries that may have been paid all the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unaccounted: u32,
 }
 
 /// What a session leaves behind. Each is stored before the next call to the model starts; a new attempt replays

@@ -190,11 +190,12 @@ fn start_pool(args: &JoinArgs, slots: u32) -> anyhow::Result<Result<Pool, ExitCo
 
 /// What makes a worker leave.
 enum Ends {
-    /// Whoever started it is gone. Ctrl-C is for them: this worker has a process group of its own, and pays no heed
-    /// where it is reached all the same.
+    /// Whoever started it is gone, or somebody ends this process and no other. Ctrl-C is for whoever started it: this
+    /// worker has a process group of its own, and pays no heed where it is reached all the same.
     WithParent {
         gone: oneshot::Receiver<()>,
         interrupt: Signal,
+        terminate: Signal,
     },
     /// Somebody says so.
     WhenTold { interrupt: Signal, terminate: Signal },
@@ -204,13 +205,14 @@ impl Ends {
     fn watch(with_parent: bool) -> anyhow::Result<Self> {
         let watch = |kind| signal(kind).context("watch for signals");
         let interrupt = watch(SignalKind::interrupt())?;
+        let terminate = watch(SignalKind::terminate())?;
         Ok(if with_parent {
             Self::WithParent {
                 gone: watch_parent(),
                 interrupt,
+                terminate,
             }
         } else {
-            let terminate = watch(SignalKind::terminate())?;
             Self::WhenTold { interrupt, terminate }
         })
     }
@@ -222,10 +224,12 @@ async fn leave_when_told(link: Arc<Link>, ends: Ends) {
         Ends::WithParent {
             mut gone,
             mut interrupt,
+            mut terminate,
         } => {
             loop {
                 tokio::select! {
                     _ = &mut gone => break,
+                    _ = terminate.recv() => break,
                     _ = interrupt.recv() => {}
                 }
             }

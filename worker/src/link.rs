@@ -27,7 +27,7 @@ const RECONNECT_MIN: Duration = Duration::from_millis(50);
 /// As above.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long the coordinator may take to hear a goodbye.
-const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the coordinator has said about one lease.
 #[derive(Debug, Default)]
@@ -244,12 +244,19 @@ impl Link {
         let _ = sender.try_send(WorkerMsg::Hello(hello));
         let outgoing = ReceiverStream::new(receiver).map(v1::WorkerMsg::from);
         let mut client = LinkClient::new(channel);
+        let mut linking = std::pin::pin!(client.link(outgoing));
         let mut incoming = tokio::select! {
-            response = client.link(outgoing) => match response {
+            response = &mut linking => match response {
                 Ok(response) => response.into_inner(),
                 Err(status) => return Ok(Ended::NeverUp(Box::new(status))),
             },
-            () = self.sent_home() => return Ok(Ended::SentHome),
+            () = self.sent_home() => {
+                // The hello may have been heard: without a goodbye it would be taken for lost.
+                if let Ok(Ok(response)) = tokio::time::timeout(GOODBYE_TIMEOUT, linking).await {
+                    say_goodbye(sender, response.into_inner()).await;
+                }
+                return Ok(Ended::SentHome);
+            }
         };
         let mut ping = tokio::time::interval(Duration::from_secs(2));
         let mut ping_seq = 0;
@@ -447,11 +454,16 @@ impl Link {
         self.part_with(lease, None).await;
     }
 
-    /// Gives a job back, to go on elsewhere from its last stored event, and offers its room again. Where no link is
-    /// up, the next one's inventory lacks it, which says the same.
-    pub async fn give_back(&self, lease: LeaseId, reason: String) {
-        self.part_with(lease, Some(WorkerMsg::Nack { lease, reason }))
-            .await;
+    /// Gives a job back, to go on elsewhere from its last stored event, and offers its room again; `unaccounted` calls
+    /// of it may have been paid and brought nothing. Where no link is up, the next one's inventory lacks it, which says
+    /// the same but for those calls.
+    pub async fn give_back(&self, lease: LeaseId, reason: String, unaccounted: u32) {
+        let nack = WorkerMsg::Nack {
+            lease,
+            reason,
+            unaccounted,
+        };
+        self.part_with(lease, Some(nack)).await;
     }
 
     async fn part_with(&self, lease: LeaseId, farewell: Option<WorkerMsg>) {

@@ -112,6 +112,8 @@ pub enum AskError {
     ContextLimit {
         /// What the server said.
         message: String,
+        /// Tries before that may have been paid and brought nothing.
+        unaccounted: u32,
     },
     /// No further call is paid for; the session ends with what it has.
     #[error("the budget is reached")]
@@ -121,6 +123,8 @@ pub enum AskError {
     KeyRefused {
         /// What the server said.
         reason: String,
+        /// Tries that may have been paid and brought nothing.
+        unaccounted: u32,
     },
     /// A failure of ours; the session goes on in another attempt, if the failure is transient.
     #[error("{failure}")]

@@ -51,6 +51,8 @@ enum Stopped {
     GivenBack {
         /// Why.
         reason: String,
+        /// Calls that may have been paid and brought nothing.
+        unaccounted: u32,
     },
     /// A failure of ours, to be told, with the calls that may have been paid and brought nothing.
     Failed(Failure, u32),
@@ -122,7 +124,7 @@ impl Slots {
     async fn work(&self, grant: JobGrant) {
         if !self.link.takes(&grant) {
             let reason = "the worker leaves and takes nothing new".to_owned();
-            self.link.give_back(grant.lease, reason).await;
+            self.link.give_back(grant.lease, reason, 0).await;
             return;
         }
         let JobGrant {
@@ -151,9 +153,9 @@ impl Slots {
         match done {
             Ok(()) => tracing::debug!(%job, %lease, "a job is done"),
             Err(Stopped::Void) => tracing::info!(%job, %lease, "a job is dropped: its lease is void"),
-            Err(Stopped::GivenBack { reason }) => {
+            Err(Stopped::GivenBack { reason, unaccounted }) => {
                 tracing::info!(%job, %lease, reason, "a job is given back");
-                self.link.give_back(lease, reason).await;
+                self.link.give_back(lease, reason, unaccounted).await;
             }
             Err(Stopped::Failed(mut failure, unaccounted)) => {
                 tracing::warn!(%job, %lease, error = %failure, "a job failed");
@@ -231,11 +233,11 @@ impl Slots {
         match held {
             Ok(()) => Ok(()),
             Err(_) if port.is_void => Err(Stopped::Void),
-            Err(HoldError::KeyRefused { reason }) => {
+            Err(HoldError::KeyRefused { reason, unaccounted }) => {
                 if let Asked::Chat(model) = &model {
                     self.bench(model, &reason).await;
                 }
-                Err(Stopped::GivenBack { reason })
+                Err(Stopped::GivenBack { reason, unaccounted })
             }
             Err(HoldError::Failed { failure, unaccounted }) => Err(Stopped::Failed(failure, unaccounted)),
         }
@@ -265,7 +267,10 @@ impl Slots {
                 Some(reason) => reason,
             },
         };
-        Err(Stopped::GivenBack { reason })
+        Err(Stopped::GivenBack {
+            reason,
+            unaccounted: 0,
+        })
     }
 
     /// Asks an endpoint nothing more. Its other sessions are given back when they reach their next call; that this was

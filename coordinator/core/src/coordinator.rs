@@ -201,7 +201,12 @@ impl Coordinator {
                 endpoint,
                 reason,
             } => self.fleet.bench(link, &endpoint, reason),
-            Event::GivenBack { link, lease, reason } => self.given_back(now, link, lease, &reason, outbox),
+            Event::GivenBack {
+                link,
+                lease,
+                reason,
+                unaccounted,
+            } => self.given_back(now, link, lease, &reason, unaccounted, outbox),
             Event::Left { link } => self.left(now, link, outbox),
             Event::LinkLost { link } => self.link_lost(now, link, outbox),
             Event::FileWritten(pending) => self.file_written(pending, outbox),

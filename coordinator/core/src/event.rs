@@ -118,8 +118,10 @@ pub enum Event {
         lease: LeaseId,
         /// Why.
         reason: String,
+        /// Calls to a model that may have been paid and brought nothing.
+        unaccounted: u32,
     },
-    /// A worker left for good, holding nothing.
+    /// A worker left for good. What it still holds goes back.
     Left {
         /// On which link.
         link: LinkId,

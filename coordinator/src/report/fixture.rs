@@ -176,6 +176,7 @@ impl Fixture {
             stop_reason: StopReason::NoCode,
             patched: Vec::new(),
             notes: vec!["no program: asked again\r\nimport os".to_owned()],
+            unaccounted: 0,
         };
         let no_program = ProblemOutcome::NoProgram(StopReason::NoCode);
         fixture.add(3, no_program, Vec::new(), Some(nothing));
@@ -300,6 +301,7 @@ fn generated(program: &str) -> Option<GenerationOutcome> {
         stop_reason: StopReason::RoundLimit,
         patched: vec!["import sys".to_owned()],
         notes: Vec::new(),
+        unaccounted: 0,
     })
 }
 

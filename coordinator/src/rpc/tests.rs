@@ -140,6 +140,7 @@ async fn whatever_a_worker_says_becomes_a_record_that_can_be_stored() {
         stop_reason: StopReason::RoundLimit,
         patched: vec!["import sys".to_owned(), hostile.clone()],
         notes: vec!["tester, round 1: no usable case".to_owned(); 300],
+        unaccounted: 0,
     };
     let msg = WorkerMsg::Session {
         job,
@@ -179,6 +180,7 @@ async fn whatever_a_worker_says_becomes_a_record_that_can_be_stored() {
         WorkerMsg::Nack {
             lease,
             reason: hostile,
+            unaccounted: 0,
         },
     ] {
         let kept = match bench.service.keep_large(msg).await.unwrap() {

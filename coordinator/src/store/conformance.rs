@@ -78,6 +78,7 @@ pub(super) fn session(problem: u32, seq: u64) -> SessionRecord {
         stop_reason: StopReason::Passed,
         patched: vec!["import sys".to_owned()],
         notes: Vec::new(),
+        unaccounted: 0,
     });
     SessionRecord {
         job: JobId {

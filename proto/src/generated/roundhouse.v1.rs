@@ -500,6 +500,9 @@ pub struct GenerationOutcome {
     /// Replies that broke a rule and what was done; each at most 4 KiB.
     #[prost(string, repeated, tag = "4")]
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Tries of the call that ended the session which may have been paid and brought nothing.
+    #[prost(uint64, tag = "5")]
+    pub unaccounted: u64,
 }
 /// Which role of the model speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1158,6 +1161,9 @@ pub struct Nack {
     /// Why, for people; at most 4 KiB.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// Calls to a model that may have been paid and brought nothing.
+    #[prost(uint64, tag = "3")]
+    pub unaccounted: u64,
 }
 /// The worker leaves.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

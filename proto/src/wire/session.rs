@@ -273,6 +273,7 @@ impl From<GenerationOutcome> for v1::GenerationOutcome {
             stop_reason: number_of::<_, v1::StopReason>(outcome.stop_reason),
             patched: outcome.patched.into_iter().map(cut).collect(),
             notes: outcome.notes.into_iter().map(cut).collect(),
+            unaccounted: outcome.unaccounted.into(),
         }
     }
 }
@@ -286,6 +287,7 @@ impl TryFrom<v1::GenerationOutcome> for GenerationOutcome {
             stop_reason: fields.choice::<v1::StopReason, _>("stop_reason", outcome.stop_reason)?,
             patched: fields.texts("patched", outcome.patched, NOTES_MAX, REASON_MAX_BYTES)?,
             notes: fields.texts("notes", outcome.notes, NOTES_MAX, REASON_MAX_BYTES)?,
+            unaccounted: fields.number("unaccounted", outcome.unaccounted)?,
         })
     }
 }

@@ -46,6 +46,8 @@ pub enum HoldError {
     KeyRefused {
         /// What the server said.
         reason: String,
+        /// Calls that may have been paid and brought nothing.
+        unaccounted: u32,
     },
     /// A failure of ours.
     #[error("{failure}")]
@@ -95,12 +97,14 @@ pub async fn hold<M: Model, P: SessionPort>(
                         let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
                         session.answer(reply, duration_ms)?;
                     }
-                    Err(AskError::ContextLimit { message }) => {
+                    Err(AskError::ContextLimit { message, unaccounted }) => {
                         tracing::debug!(speaker = %ask.speaker, round = ask.round, message, "prompt too long");
-                        session.give_up(Cause::ContextLimit)?;
+                        session.give_up(Cause::ContextLimit, unaccounted)?;
                     }
-                    Err(AskError::BudgetReached) => session.give_up(Cause::Budget)?,
-                    Err(AskError::KeyRefused { reason }) => return Err(HoldError::KeyRefused { reason }),
+                    Err(AskError::BudgetReached) => session.give_up(Cause::Budget, 0)?,
+                    Err(AskError::KeyRefused { reason, unaccounted }) => {
+                        return Err(HoldError::KeyRefused { reason, unaccounted });
+                    }
                     Err(AskError::Failed { failure, unaccounted }) => {
                         return Err(HoldError::Failed { failure, unaccounted });
                     }

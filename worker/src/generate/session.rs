@@ -186,6 +186,8 @@ pub struct Session {
     /// How many public examples the program of a round passes; empty where the final program is the last one.
     public_passed: BTreeMap<u32, usize>,
     notes: Vec<String>,
+    /// Tries of the call that ended the session which may have been paid.
+    unaccounted: u32,
     state: State,
     unstored: VecDeque<SessionEvent>,
 }
@@ -216,6 +218,7 @@ impl Session {
             opinion_is_heard: false,
             public_passed: BTreeMap::new(),
             notes: Vec::new(),
+            unaccounted: 0,
             state: State::Asking {
                 speaker: first,
                 round: 0,
@@ -301,14 +304,16 @@ impl Session {
         self.take_reply(&answer.text, reply.finish)
     }
 
-    /// The step's question has no answer, for a reason that ends the session with what it has.
+    /// The step's question has no answer, for a reason that ends the session with what it has; `unaccounted` of its
+    /// tries may have been paid all the same.
     ///
     /// # Errors
     /// When the step asks nothing.
-    pub fn give_up(&mut self, cause: Cause) -> Result<(), SessionError> {
+    pub fn give_up(&mut self, cause: Cause, unaccounted: u32) -> Result<(), SessionError> {
         match &self.state {
             State::Asking { speaker, round, .. } => {
                 let (speaker, round) = (*speaker, *round);
+                self.unaccounted = unaccounted;
                 self.notes.push(match cause {
                     Cause::ContextLimit => {
                         format!("{speaker}, round {round}: the prompt did not fit the context")
@@ -533,6 +538,7 @@ impl Session {
             stop_reason,
             patched,
             notes,
+            unaccounted: self.unaccounted,
         }));
         self.state = State::Finished;
     }

@@ -11,6 +11,7 @@ use roundhouse_proto::{
     Work, WorkerId,
 };
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -30,6 +31,8 @@ struct Side {
 
 struct Service {
     links: mpsc::Sender<Side>,
+    /// Links that may come up.
+    gate: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -44,6 +47,7 @@ impl LinkService for Service {
         let incoming = request.into_inner();
         let side = Side { incoming, outgoing };
         assert!(self.links.send(side).await.is_ok(), "the test takes every link");
+        self.gate.acquire().await.unwrap().forget();
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 }
@@ -98,9 +102,10 @@ struct Bench {
 const SLOTS: u32 = 2;
 const ROOM: u32 = SLOTS + PREFETCH;
 
-fn serve(socket: &Path, links: mpsc::Sender<Side>) {
+fn serve(socket: &Path, links: mpsc::Sender<Side>, gate: Arc<Semaphore>) {
     let listener = UnixListener::bind(socket).unwrap();
-    let server = tonic::transport::Server::builder().add_service(LinkServer::new(Service { links }));
+    let service = LinkServer::new(Service { links, gate });
+    let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
 }
 
@@ -121,10 +126,14 @@ fn notices() -> Notices {
 }
 
 fn bench() -> Bench {
+    gated_bench(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
+}
+
+fn gated_bench(gate: Arc<Semaphore>) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
     let (links_in, links) = mpsc::channel(8);
-    serve(&socket, links_in);
+    serve(&socket, links_in, gate);
     let link = Link::new(Hello {
         protocol_min: 1,
         protocol_max: 1,
@@ -370,6 +379,19 @@ async fn worker_that_leaves_says_goodbye_and_ends_although_it_holds_a_job() {
 }
 
 #[tokio::test]
+async fn worker_that_leaves_before_its_link_is_up_says_goodbye_all_the_same() {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut bench = gated_bench(Arc::clone(&gate));
+    let mut side = bench.next_link().await;
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Hello(_))));
+    bench.link.leave();
+    gate.add_permits(1);
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
+    drop(side);
+    assert!(bench.staying.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn worker_that_is_sent_home_ends_once_it_holds_nothing() {
     let mut bench = bench();
     let mut side = bench.next_link().await;
@@ -418,6 +440,7 @@ fn nack(seq: u64) -> WorkerMsg {
     WorkerMsg::Nack {
         lease: lease(seq),
         reason: "401".to_owned(),
+        unaccounted: 2,
     }
 }
 
@@ -428,7 +451,7 @@ async fn benched_endpoint_is_told_before_the_job_is_given_back_and_its_room_offe
     side.welcome().await;
     bench.grant(&side, 1..2).await;
     bench.link.bench("far", "401").await;
-    bench.link.give_back(lease(1), "401".to_owned()).await;
+    bench.link.give_back(lease(1), "401".to_owned(), 2).await;
     assert_eq!(side.hear().await, Some(benched()));
     assert_eq!(side.hear().await, Some(nack(1)));
     let credit = WorkerMsg::Credit {
@@ -452,7 +475,7 @@ async fn endpoint_that_was_benched_while_the_link_was_down_is_told_first_on_the_
     assert_eq!(hello.endpoints, [offer(None)]);
     // Between hello and welcome: too late for the one, and not yet up.
     bench.link.bench("far", "401").await;
-    bench.link.give_back(lease(1), "401".to_owned()).await;
+    bench.link.give_back(lease(1), "401".to_owned(), 2).await;
     let (lease_ms, ping_ms) = (10_000, 2_000);
     second
         .say(CoordMsg::Welcome {
@@ -490,7 +513,7 @@ async fn worker_that_finishes_offers_no_room_and_goes_home_once_it_holds_nothing
     let late = grant(3);
     assert!(!bench.link.takes(&late));
     bench.grant(&side, 3..4).await;
-    bench.link.give_back(lease(3), "401".to_owned()).await;
+    bench.link.give_back(lease(3), "401".to_owned(), 2).await;
     assert_eq!(side.hear().await, Some(nack(3)));
     bench.link.let_go(lease(1)).await;
     drop(side);

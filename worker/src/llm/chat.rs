@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
-use roundhouse_proto::{Failure, FailureClass};
+use roundhouse_proto::{Failure, FailureClass, FinishReason};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -40,6 +40,8 @@ const LEARNT_MAX: usize = 1_024;
 const TOLD_AFTER_TRIES: u32 = 3;
 /// How often at most people are told about one endpoint.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// How often one call asks for fewer tokens because the context has no room for more.
+const LOWERED_MAX: u32 = 5;
 /// Characters of a prompt that a server's message may repeat by chance.
 const REPEATED_CHARS: usize = 48;
 
@@ -123,12 +125,13 @@ impl ChatModel {
         locked(&self.learnt).get(model).cloned().unwrap_or_default()
     }
 
-    fn remember(&self, model: &str, parameter: request::Parameter) {
+    /// Keeps what was learnt about a model, for the other calls to it.
+    fn remember(&self, model: &str, learn: impl FnOnce(&mut Adaptation)) {
         let mut learnt = locked(&self.learnt);
         if learnt.len() >= LEARNT_MAX && !learnt.contains_key(model) {
             learnt.clear();
         }
-        learnt.entry(model.to_owned()).or_default().learn(parameter);
+        learn(learnt.entry(model.to_owned()).or_default());
     }
 
     /// A server's words without the key and without what it repeats of the prompt.
@@ -202,15 +205,23 @@ impl Model for ChatModel {
         let mut tries = Tries::default();
         let mut unaccounted = 0;
         let mut adaptation = self.adaptation(&ask.model);
+        let wanted = ask.sampling.max_tokens;
+        // What the context has room for, beside this prompt.
+        let (mut room, mut lowered_n) = (wanted, 0);
+        let mut has_learnt_tokens = false;
         loop {
             if let Some(reason) = self.benched() {
-                return Err(AskError::KeyRefused { reason });
+                return Err(AskError::KeyRefused { reason, unaccounted });
             }
-            let body = request::body(ask, *delivery, &adaptation);
+            let max_tokens = adaptation.tokens(wanted).min(room);
+            let body = request::body(ask, max_tokens, *delivery, &adaptation);
             let fault = match exchange::exchange(&self.http, &self.endpoint, body, *delivery, patience).await
             {
                 Ok(answer) => {
-                    let mut remarks = adaptation.remarks();
+                    let mut remarks = adaptation.remarks(wanted);
+                    if lowered_n > 0 {
+                        remarks.push("`max_tokens` is lowered to what the context has room for".to_owned());
+                    }
                     remarks.extend(answer.remarks);
                     return Ok(Reply {
                         text: answer.text,
@@ -231,13 +242,43 @@ impl Model for ChatModel {
                         Some(_) => said,
                         None => format!("{said} (this worker has no key for it)"),
                     };
-                    return Err(AskError::KeyRefused { reason });
+                    return Err(AskError::KeyRefused { reason, unaccounted });
                 }
-                Some(Meaning::ContextLimit) => return Err(AskError::ContextLimit { message: said }),
+                // The prompt fits; its answer may be shorter. Else every problem would fail where a model's context is
+                // as small as the most tokens of an answer.
+                Some(Meaning::ContextLimit) => {
+                    if lowered_n < LOWERED_MAX
+                        && let Some(next) = fault.tokens_below(max_tokens)
+                    {
+                        (room, lowered_n) = (next, lowered_n + 1);
+                        continue;
+                    }
+                    let message = said;
+                    return Err(AskError::ContextLimit { message, unaccounted });
+                }
                 // At once, and once for each parameter: what was learnt is not sent any more.
                 Some(Meaning::Unsupported(parameter)) if adaptation.learn(parameter) => {
-                    self.remember(&ask.model, parameter);
+                    self.remember(&ask.model, |learnt| _ = learnt.learn(parameter));
                     continue;
+                }
+                Some(Meaning::TooManyTokens) => {
+                    // Once for each call: a server that names less every time is not followed down.
+                    if !has_learnt_tokens && let Some(next) = fault.tokens_below(max_tokens) {
+                        has_learnt_tokens = true;
+                        adaptation.lower(next);
+                        self.remember(&ask.model, |learnt| _ = learnt.lower(next));
+                        continue;
+                    }
+                }
+                Some(Meaning::Filtered) => {
+                    return Ok(Reply {
+                        text: String::new(),
+                        reasoning: None,
+                        usage: None,
+                        finish: FinishReason::ContentFilter,
+                        remarks: vec![format!("the prompt was filtered: {said}")],
+                        unaccounted,
+                    });
                 }
                 Some(Meaning::NotFound) => {
                     let said = format!("the endpoint has no such model, or its URL is wrong: {said}");

@@ -12,8 +12,13 @@ use crate::llm::endpoint::Endpoint;
 
 /// How long a connection to an endpoint may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a silent connection is asked whether the other host is still there.
+/// How long a connection is silent until it is asked whether the other host is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How often it is asked then, until the host counts as gone: within a minute and a half, however long an answer may
+/// be waited for.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// As above.
+const KEEPALIVE_TRIES: u32 = 4;
 /// How long an unused connection is kept: less than servers do, who close it without a word otherwise.
 const UNUSED_MAX: Duration = Duration::from_secs(4);
 
@@ -63,6 +68,8 @@ fn http_client(needs_roots: bool) -> Result<Client, reqwest::Error> {
             .user_agent(concat!("roundhouse/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(KEEPALIVE)
+            .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
+            .tcp_keepalive_retries(KEEPALIVE_TRIES)
             .tcp_nodelay(true)
             .pool_idle_timeout(UNUSED_MAX)
             .redirect(Policy::none())

@@ -37,6 +37,7 @@ impl Model for Recorded {
             return Err(match self.recording.unanswered {
                 Some(StopReason::ContextLimit) => AskError::ContextLimit {
                     message: "so it is recorded".to_owned(),
+                    unaccounted: 0,
                 },
                 Some(StopReason::Budget) => AskError::BudgetReached,
                 Some(_) | None => AskError::Failed {

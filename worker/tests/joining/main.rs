@@ -251,6 +251,7 @@ async fn refused_key_benches_the_endpoint_before_its_jobs_are_given_back() {
         Some(WorkerMsg::Nack {
             lease: lease(seq),
             reason: reason.to_owned(),
+            unaccounted: 0,
         })
     };
     assert_eq!(side.hear().await, nack(1, &reason));
@@ -332,6 +333,7 @@ async fn interrupted_worker_finishes_what_it_has_and_gives_back_what_comes_after
     let nack = WorkerMsg::Nack {
         lease: lease(2),
         reason: "the worker leaves and takes nothing new".to_owned(),
+        unaccounted: 0,
     };
     assert_eq!(side.hear().await, Some(nack));
     drop(gate_in);
@@ -481,10 +483,26 @@ async fn worker_of_a_run_pays_no_heed_to_ctrl_c_says_nothing_and_leaves_with_its
     let nack = WorkerMsg::Nack {
         lease: lease(1),
         reason: "this worker has no endpoint called `nowhere`".to_owned(),
+        unaccounted: 0,
     };
     assert_eq!(side.hear().await, Some(nack));
     assert_eq!(side.hear().await, credit(1));
     drop(worker.child.stdin.take());
+    assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
+    drop(side);
+    assert_eq!(worker.end().await, (Some(0), String::new()));
+}
+
+/// Somebody ends the process of a run's worker: what it holds goes back at no cost.
+#[tokio::test]
+async fn worker_with_a_parent_that_is_told_to_end_says_goodbye() {
+    let mut coordinator = Coordinator::start().await;
+    let args = ["--role", "gen", "--slots", "1", "--with-parent"];
+    let worker = Worker::start_reading(Stdio::piped(), &coordinator, &args, &[]);
+    let mut side = coordinator.next_link().await;
+    side.welcome().await;
+    assert_eq!(side.hear().await, credit(1));
+    worker.signal(Signal::TERM);
     assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
     drop(side);
     assert_eq!(worker.end().await, (Some(0), String::new()));

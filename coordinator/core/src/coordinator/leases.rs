@@ -26,6 +26,9 @@ pub(super) enum Attempt<'a> {
     Failed(&'a str),
     /// It was given back: its worker had not begun it, or left it between two calls.
     Returned(&'a str),
+    /// Its worker said that it leaves, in the middle of it. Nobody is to blame, but a session's call that was in flight
+    /// may be paid all the same.
+    Left(&'a str),
 }
 
 impl Coordinator {
@@ -35,16 +38,26 @@ impl Coordinator {
         link: LinkId,
         lease: LeaseId,
         reason: &str,
+        unaccounted: u32,
         outbox: &mut Outbox,
     ) {
         if self.fleet.worker_on(link).is_none() {
             return;
         }
-        if self.job_under(link, lease).is_none() {
+        let Some(id) = self.job_under(link, lease) else {
             outbox.send(link, CoordMsg::Forget { lease });
             return;
-        }
+        };
+        self.count_unaccounted(&id, unaccounted);
         self.take_back(now, lease, &Attempt::Returned(reason), outbox);
+    }
+
+    /// Counts calls of a job that may have been paid and brought nothing, as its worker tells them. They are stored
+    /// with whatever the job comes to next, in the same event.
+    pub(super) fn count_unaccounted(&mut self, id: &JobId, calls_n: u32) {
+        if let Some(job) = self.runs.get_mut(&id.run).and_then(|run| run.job_mut(id)) {
+            job.calls_unaccounted = job.calls_unaccounted.saturating_add(calls_n);
+        }
     }
 
     pub(super) fn take_back_all(
@@ -70,8 +83,11 @@ impl Coordinator {
         let (at_ms, place) = (run.clock_ms(now), run.place(id.problem));
         let attempts_max = run.spec.attempts_max;
         let is_for_nobody = run.is_for_nobody(&id);
-        if matches!(attempt, Attempt::Lost(_)) {
-            run.count_call_in_flight(&id);
+        match attempt {
+            Attempt::Lost(_) | Attempt::Left(_) => {
+                run.count_call_in_flight(&id);
+            }
+            Attempt::Failed(_) | Attempt::Returned(_) => {}
         }
         let Some(job) = run.job_mut(&id) else { return };
         job.wait_again(now, at_ms);
@@ -80,7 +96,7 @@ impl Coordinator {
                 job.failed_attempts += 1;
                 reason
             }
-            Attempt::Returned(reason) => reason,
+            Attempt::Returned(reason) | Attempt::Left(reason) => reason,
         };
         let used_up = [(job.failed_attempts, attempts_max), (job.attempts, GRANTS_MAX)]
             .into_iter()

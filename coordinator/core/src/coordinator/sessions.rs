@@ -92,6 +92,7 @@ impl Coordinator {
                 self.write_files(pending, outbox);
             }
             SessionEvent::Finished(outcome) => {
+                self.count_unaccounted(&id, outcome.unaccounted);
                 self.settle(now, id, JobOutcome::Generated(outcome), outbox);
             }
         }

@@ -34,10 +34,8 @@ impl Coordinator {
             return;
         }
         outbox.send(link, CoordMsg::Ack { lease, seq: 0 });
-        if let JobResult::Failed { unaccounted, .. } = result
-            && let Some(job) = self.runs.get_mut(&id.run).and_then(|run| run.job_mut(&id))
-        {
-            job.calls_unaccounted = job.calls_unaccounted.saturating_add(unaccounted);
+        if let JobResult::Failed { unaccounted, .. } = result {
+            self.count_unaccounted(&id, unaccounted);
         }
         match result {
             JobResult::Evaluated {

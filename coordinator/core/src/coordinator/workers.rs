@@ -75,7 +75,7 @@ impl Coordinator {
     /// A worker that leaves holds nothing, so it never began what it still had.
     pub(super) fn left(&mut self, now: Now, link: LinkId, outbox: &mut Outbox) {
         if let Some(worker) = self.fleet.remove(link) {
-            self.take_back_all(now, worker, &Attempt::Returned("its worker left"), outbox);
+            self.take_back_all(now, worker, &Attempt::Left("its worker left"), outbox);
             outbox.close(link);
         }
     }

@@ -6,7 +6,7 @@ use roundhouse_core::record::{JobOutcome, JobRecord, Write};
 use roundhouse_core::run::RunSpec;
 use roundhouse_core::{Event, LinkId, Progress, Timing};
 use roundhouse_proto::link::JobResult;
-use roundhouse_proto::{FailureClass, LeaseId, Role, SessionEvent, Usage};
+use roundhouse_proto::{FailureClass, GenerationOutcome, LeaseId, Role, SessionEvent, StopReason, Usage};
 
 use crate::expected::*;
 use crate::spec::*;
@@ -134,12 +134,52 @@ fn session_whose_report_came_may_have_gone_on_to_its_next_call() {
 }
 
 #[test]
-fn session_that_is_given_back_or_left_leaves_no_call_unaccounted() {
+fn session_that_is_given_back_leaves_the_calls_unaccounted_that_its_worker_tells() {
     let mut bench = serving(&paid(|_| {}));
     bench.on(given_back(1, lease(1), "the key is refused"));
-    bench.on(credit(1, Role::Gen, 1));
-    bench.on(Event::Left { link: LinkId(1) });
     assert_eq!(unaccounted(&bench), (0, 0));
+    bench.on(credit(1, Role::Gen, 1));
+    let again = JobRecord {
+        calls_unaccounted: 3,
+        ..back(session_job(1), 2, 0)
+    };
+    let told = Event::GivenBack {
+        link: LinkId(1),
+        lease: lease(2),
+        reason: "the key is refused".to_owned(),
+        unaccounted: 3,
+    };
+    let outbox = bench.on(told.clone());
+    assert_eq!(outbox.writes, [Write::Job(again)]);
+    // Said twice, it is the word on a lease that is void.
+    bench.on(told);
+    assert_eq!(unaccounted(&bench), (3, 3));
+}
+
+#[test]
+fn session_that_ends_without_an_answer_leaves_the_tries_unaccounted_that_its_worker_tells() {
+    let mut bench = serving(&paid(|_| {}));
+    let outcome = GenerationOutcome {
+        stop_reason: StopReason::ContextLimit,
+        unaccounted: 2,
+        ..without_program()
+    };
+    let finished = SessionEvent::Finished(outcome);
+    bench.on(session(1, generate(1), lease(1), 1, finished.clone()));
+    bench.on(session(1, generate(1), lease(1), 1, finished));
+    assert_eq!(unaccounted(&bench), (2, 2));
+}
+
+#[test]
+fn call_in_flight_when_a_worker_leaves_is_unaccounted_and_no_attempt_is_counted() {
+    let mut bench = serving(&paid(|_| {}));
+    let back = JobRecord {
+        calls_unaccounted: 1,
+        ..back(session_job(1), 1, 0)
+    };
+    let outbox = bench.on(Event::Left { link: LinkId(1) });
+    assert_eq!(outbox.writes, [Write::Job(back)]);
+    assert_eq!(unaccounted(&bench), (1, 1));
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn nothing_is_in_flight_any_more_once_a_run_is_drained() {
         link: LinkId(1),
         lease: lease(1),
         reason,
+        unaccounted: 0,
     });
     assert_outbox(
         &outbox,

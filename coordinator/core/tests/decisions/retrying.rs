@@ -130,6 +130,7 @@ fn evaluation_given_back_while_a_staged_run_generates_again_is_held_back() {
             link: LinkId(1),
             lease: lease(3),
             reason: "no room".to_owned(),
+            unaccounted: 0,
         },
         &[Write::Job(back(final_job(1), 1, 0))],
         &[retried(1, evaluate(1), "no room")],

@@ -212,6 +212,7 @@ pub(crate) fn with_program(problem: u32) -> GenerationOutcome {
         stop_reason: StopReason::Passed,
         patched: vec!["import sys".to_owned()],
         notes: Vec::new(),
+        unaccounted: 0,
     }
 }
 
@@ -221,6 +222,7 @@ pub(crate) fn without_program() -> GenerationOutcome {
         stop_reason: StopReason::NoCode,
         patched: Vec::new(),
         notes: vec!["no program: asked again".to_owned()],
+        unaccounted: 0,
     }
 }
 
@@ -318,7 +320,13 @@ pub(crate) fn benched(link: u64, endpoint: &str, reason: &str) -> Event {
 
 pub(crate) fn given_back(link: u64, lease: LeaseId, reason: &str) -> Event {
     let (link, reason) = (LinkId(link), reason.to_owned());
-    Event::GivenBack { link, lease, reason }
+    let unaccounted = 0;
+    Event::GivenBack {
+        link,
+        lease,
+        reason,
+        unaccounted,
+    }
 }
 
 /// What an inventory says of a lease.

@@ -54,6 +54,7 @@ fn clock_stands_still_while_no_coordinator_is_up() {
         link: LinkId(1),
         lease: second,
         reason: "no room".to_owned(),
+        unaccounted: 0,
     });
     let mut bench = bench.restart(&spec, 5_000_000);
     bench.join(1, 1, 1, 1);

@@ -250,7 +250,13 @@ impl World {
                         *self.workers[i].offered.entry(role_of(&grant.job)).or_default() -= 1;
                         let reason = "no room".to_owned();
                         let lease = grant.lease;
-                        self.say(i, |link| Event::GivenBack { link, lease, reason });
+                        let unaccounted = 0;
+                        self.say(i, |link| Event::GivenBack {
+                            link,
+                            lease,
+                            reason,
+                            unaccounted,
+                        });
                     } else {
                         self.take(i, &grant);
                     }

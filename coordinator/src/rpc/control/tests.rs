@@ -191,6 +191,7 @@ async fn join_idle_worker(channel: &Channel) {
                     stop_reason: StopReason::NoCode,
                     patched: Vec::new(),
                     notes: Vec::new(),
+                    unaccounted: 0,
                 };
                 let (job, lease) = (grant.job, grant.lease);
                 let event = SessionEvent::Finished(outcome);

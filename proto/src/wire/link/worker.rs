@@ -46,9 +46,14 @@ impl From<WorkerMsg> for v1::WorkerMsg {
                 endpoint,
                 reason: cut(reason),
             }),
-            WorkerMsg::Nack { lease, reason } => Msg::Nack(v1::Nack {
+            WorkerMsg::Nack {
+                lease,
+                reason,
+                unaccounted,
+            } => Msg::Nack(v1::Nack {
                 lease: Some(lease.into()),
                 reason: cut(reason),
+                unaccounted: unaccounted.into(),
             }),
             WorkerMsg::Goodbye { reason } => Msg::Goodbye(v1::Goodbye { reason: cut(reason) }),
         };
@@ -300,6 +305,7 @@ impl TryFrom<v1::Nack> for WorkerMsg {
         Ok(Self::Nack {
             lease: lease(fields, nack.lease)?,
             reason: fields.reason("reason", nack.reason)?,
+            unaccounted: fields.number("unaccounted", nack.unaccounted)?,
         })
     }
 }

@@ -206,6 +206,7 @@ pub(super) fn outcome() -> GenerationOutcome {
         stop_reason: StopReason::Passed,
         patched: vec!["import sys".to_owned(), "main()".to_owned()],
         notes: vec!["empty plan: asked again".to_owned()],
+        unaccounted: 4,
     }
 }
 
@@ -242,6 +243,7 @@ pub(super) fn events() -> Vec<SessionEvent> {
             stop_reason,
             patched: vec![],
             notes: vec![],
+            unaccounted: 0,
         })
     }));
     events.push(SessionEvent::Finished(outcome()));
@@ -414,6 +416,7 @@ pub(super) fn worker_msgs() -> Vec<WorkerMsg> {
         WorkerMsg::Nack {
             lease,
             reason: reason.clone(),
+            unaccounted: 5,
         },
         WorkerMsg::Goodbye {
             reason: reason.clone(),

@@ -173,6 +173,14 @@ fn main() {
                 .collect();
             say(&format!("{open:?}"));
         }
+        ["where"] => say(&format!(
+            "{:?}",
+            std::env::current_dir().map_err(|error| error.kind())
+        )),
+        ["environment"] => {
+            let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+            say(&format!("{names:?}"));
+        }
         ["signals"] => {
             // SAFETY: an all-zero action and set are valid places, and both are only written.
             let (pipe, blocked) = unsafe {

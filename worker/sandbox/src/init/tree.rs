@@ -96,7 +96,7 @@ pub(super) fn enter(setup: &Setup) -> Result<ScratchDirectories, Refusal> {
     make_directory(&root, Path::new("dev")).step("make `/dev`")?;
     symlinkat("/tmp", &root, "dev/shm").step("link `/dev/shm`")?;
 
-    let scratch = attach_scratch(&root, setup).step("make the scratch")?;
+    let mut scratch = attach_scratch(&root, setup).step("make the scratch")?;
 
     let here = openat(
         CWD,
@@ -111,6 +111,14 @@ pub(super) fn enter(setup: &Setup) -> Result<ScratchDirectories, Refusal> {
     rustix::process::chdir("/").step("enter the new root")?;
     sys::add_mount_attributes(root.as_fd(), runtime.bits().into(), Below::Excluded)
         .step("make the root read-only")?;
+    // The directory below the scratch's own mount, which is gone, has no path: a program that starts there could not
+    // be told where it is. As the root of the mount in the tree it has one, which no program can take away.
+    scratch.work = open(
+        WORK,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .step(&format!("open `{WORK}`"))?;
     Ok(scratch)
 }
 

@@ -217,3 +217,24 @@ fn processes_are_bounded_to_the_limit() {
         assert_eq!(said.trim_end(), expected);
     }
 }
+
+#[test]
+fn a_program_knows_where_it_is() {
+    let Some(mut stand) = stand("a_program_knows_where_it_is") else {
+        return;
+    };
+    assert_eq!(stand.say(&["where"]), r#"Ok("/w")"#);
+    // After whatever was done to the directory before.
+    stand.say(&["spoil"]);
+    assert_eq!(stand.say(&["where"]), r#"Ok("/w")"#);
+}
+
+/// The worker of this test is the test's own process, which has at least `PATH`, as a worker has its keys.
+#[test]
+fn a_program_sees_nothing_of_the_workers_environment() {
+    let Some(mut stand) = stand("a_program_sees_nothing_of_the_workers_environment") else {
+        return;
+    };
+    assert!(std::env::var_os("PATH").is_some());
+    assert_eq!(stand.say(&["environment"]), r#"["LANG"]"#);
+}

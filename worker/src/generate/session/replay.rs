@@ -167,7 +167,7 @@ impl Session {
     fn replay_giving_up(&mut self, event: &SessionEvent) -> Result<(), SessionError> {
         for cause in Cause::ALL {
             let mut trial = self.clone();
-            trial.give_up(cause)?;
+            trial.give_up(cause, 0)?;
             if trial
                 .unstored
                 .front()

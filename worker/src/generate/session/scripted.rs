@@ -238,7 +238,7 @@ pub(super) fn go_on(mut session: Session, script: &Script, said: usize) -> Held 
                         };
                         session.answer(reply, 7).unwrap();
                     }
-                    Scripted::None(cause) => session.give_up(*cause).unwrap(),
+                    Scripted::None(cause) => session.give_up(*cause, 0).unwrap(),
                 }
                 held.asks.push(ask);
             }

@@ -518,18 +518,24 @@ impl Model for Mute {
 
 #[tokio::test]
 async fn budget_and_context_end_a_session_and_a_failure_breaks_it_off() {
-    for (error, reason) in [
-        (AskError::BudgetReached, StopReason::Budget),
+    for (error, reason, unaccounted) in [
+        (AskError::BudgetReached, StopReason::Budget, 0),
         (
             AskError::ContextLimit {
                 message: "too long".to_owned(),
+                unaccounted: 3,
             },
             StopReason::ContextLimit,
+            3,
         ),
     ] {
         let mut port = FakePort::default();
         hold(reference_session(2), &Mute(error), &mut port).await.unwrap();
         assert_eq!(outcome(&port), (reason, None));
+        let Some(SessionEvent::Finished(finished)) = port.events.last() else {
+            panic!("the session did not end");
+        };
+        assert_eq!(finished.unaccounted, unaccounted);
     }
     let failure = Failure {
         class: FailureClass::Model,

@@ -29,8 +29,11 @@ struct Piece {
 struct Choice {
     #[serde(default)]
     index: Option<u64>,
-    #[serde(default, alias = "message")]
+    #[serde(default)]
     delta: Option<Delta>,
+    /// In place of a delta: the answer in one piece, or a piece of it under another name.
+    #[serde(default)]
+    message: Option<Delta>,
     #[serde(default)]
     finish_reason: Option<String>,
     #[serde(default)]
@@ -67,6 +70,25 @@ pub(super) struct Gathered {
     refusal: String,
     usage: Option<Usage>,
     finish: Option<String>,
+    /// Whether something of the answer came as a delta.
+    has_deltas: bool,
+}
+
+impl Delta {
+    /// Whether it brings anything of an answer.
+    fn brings_something(&self) -> bool {
+        let parts = [
+            &self.content,
+            &self.reasoning_content,
+            &self.reasoning,
+            &self.refusal,
+        ];
+        parts.into_iter().flatten().any(|part| match part {
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+        })
+    }
 }
 
 impl Gathered {
@@ -103,8 +125,18 @@ impl Gathered {
             if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
                 self.finish = Some(reason);
             }
-            if let Some(delta) = choice.delta {
+            let brings = |delta: &Delta| delta.brings_something();
+            if let Some(delta) = choice.delta.filter(brings) {
+                self.has_deltas = true;
                 self.take_delta(&delta);
+            } else if let Some(message) = choice.message.filter(brings) {
+                // Behind its pieces some servers send the whole once more.
+                if self.has_deltas {
+                    self.text.clear();
+                    self.reasoning.clear();
+                    self.refusal.clear();
+                }
+                self.take_delta(&message);
             }
         }
         if self.text.len() + self.reasoning.len() + self.refusal.len() > ANSWER_BYTES_MAX {
@@ -288,6 +320,59 @@ mod tests {
             ..plain("yes")
         };
         assert_eq!(answer(&pieces), Ok(expected));
+    }
+
+    #[test]
+    fn whole_answer_behind_its_pieces_is_not_taken_twice() {
+        let message = json!({"role": "assistant", "content": "yes"});
+        let whole = json!({"index": 0, "message": message, "finish_reason": "stop"});
+        let with_empty =
+            json!({"index": 0, "delta": {"content": ""}, "message": message, "finish_reason": "stop"});
+        for last in [whole, with_empty] {
+            let pieces = [
+                delta(&json!({"content": "ye"})),
+                delta(&json!({"content": "s"})),
+                json!({"choices": [last]}),
+            ];
+            assert_eq!(answer(&pieces), Ok(plain("yes")));
+        }
+        let pieces = [
+            json!({"choices": [{"message": {"content": "ye"}}]}),
+            json!({"choices": [{"message": {"content": "s"}, "finish_reason": "stop"}]}),
+        ];
+        assert_eq!(answer(&pieces), Ok(plain("yes")));
+    }
+
+    #[test]
+    fn pieces_without_an_answer_are_passed_over() {
+        let pieces = [
+            // Azure, before everything.
+            json!({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),
+            delta(&json!({"role": "assistant", "content": "yes", "tool_calls": null})),
+            json!({"type": "ping"}),
+            json!({"choices": [{"index": 0, "delta": null, "finish_reason": "stop"}],
+                   "usage": {"prompt_tokens": 7, "completion_tokens": null, "total_tokens": 10}}),
+            // LiteLLM, behind everything.
+            json!({"choices": [{"index": 0, "delta": {}}], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}),
+        ];
+        let usage = Some(Usage {
+            input: 7,
+            cached_input: 0,
+            output: 3,
+            reasoning: 0,
+        });
+        assert_eq!(
+            answer(&pieces),
+            Ok(Answer {
+                usage,
+                ..plain("yes")
+            })
+        );
+        assert_eq!(
+            answer(&pieces[..4]).unwrap().usage,
+            usage,
+            "what is not told is what is beyond the prompt"
+        );
     }
 
     #[test]

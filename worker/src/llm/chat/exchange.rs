@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use eventsource_stream::{EventStreamError, Eventsource};
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
@@ -18,8 +18,10 @@ use super::request::Delivery;
 use crate::llm::endpoint::Endpoint;
 use crate::llm::retry::asked_wait;
 
-/// Bytes of one line of a stream.
-const LINE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one event of a stream, with the comments before it.
+const EVENT_BYTES_MAX: usize = 4 << 20;
+/// What some servers put before a text: the mark of UTF-8.
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes of a whole stream: its frame is many times longer than the answer in it.
 const STREAM_BYTES_MAX: usize = 512 << 20;
 /// Bytes of an answer in one piece, with its frame and its escapes.
@@ -36,10 +38,11 @@ const DONE: &str = "[DONE]";
 /// How long one try may take over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Without one byte.
+    /// Without one more byte, once the answer has begun to come.
     pub idle: Duration,
-    /// Until something of the answer comes. Comments and blank lines are life, not progress: a server may keep a
-    /// request waiting with them. Also until an answer in one piece begins, during which nothing comes.
+    /// Until something of the answer comes, from the moment the request is sent. Comments and blank lines are life, not
+    /// progress: a server may keep a request waiting with them, or in silence while others are before it. Whether its
+    /// host is still there is asked meanwhile, by the connection.
     pub first: Duration,
     /// Between two pieces of the answer.
     pub between: Duration,
@@ -65,8 +68,16 @@ pub(super) async fn exchange(
     delivery: Delivery,
     patience: &Patience,
 ) -> Result<Answer, Fault> {
+    let first_by = Instant::now() + patience.first;
     let exchanged = async {
-        let response = post(http, endpoint, body, delivery, patience).await?;
+        let response = match timeout_at(first_by, post(http, endpoint, body, delivery)).await {
+            Ok(response) => response?,
+            Err(_) => {
+                return Err(Fault::Silent {
+                    after: patience.first,
+                });
+            }
+        };
         let status = response.status();
         if !status.is_success() {
             let asked = asked(response.headers());
@@ -74,11 +85,15 @@ pub(super) async fn exchange(
             let refusal = Refusal::read(status.as_u16(), &body);
             return Err(Fault::Refused { refusal, asked });
         }
+        if kind(response.headers()).starts_with("text/html") {
+            let why = "it is a page: is the endpoint's URL right, and no proxy in between?".to_owned();
+            return Err(Fault::Unreadable { why });
+        }
         // What came, not what was asked for: some servers do not stream whatever they are asked.
-        if is_json(response.headers()) {
+        if comes_whole(response.headers(), delivery) {
             whole(response, patience).await
         } else {
-            streamed(response, patience).await
+            streamed(response, patience, first_by).await
         }
     };
     match timeout(patience.attempt, exchanged).await {
@@ -95,11 +110,10 @@ async fn post(
     endpoint: &Endpoint,
     body: Vec<u8>,
     delivery: Delivery,
-    patience: &Patience,
 ) -> Result<Response, Fault> {
-    let (accepted, patience) = match delivery {
-        Delivery::Stream => ("text/event-stream", patience.idle),
-        Delivery::Whole => ("application/json", patience.first),
+    let accepted = match delivery {
+        Delivery::Stream => "text/event-stream",
+        Delivery::Whole => "application/json",
     };
     let mut request = http
         .post(endpoint.url.completions().clone())
@@ -109,10 +123,7 @@ async fn post(
     if let Some(key) = &endpoint.key {
         request = request.header(AUTHORIZATION, key.bearer());
     }
-    match timeout(patience, request.send()).await {
-        Ok(response) => response.map_err(unsent),
-        Err(_) => Err(Fault::Silent { after: patience }),
-    }
+    request.send().await.map_err(unsent)
 }
 
 /// Why there is no head of an answer.
@@ -150,13 +161,22 @@ fn asked(headers: &HeaderMap) -> Option<Duration> {
     asked_wait(text("retry-after-ms"), text("retry-after"), SystemTime::now())
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// What a server calls its answer, in lower case; empty where it does not say.
+fn kind(headers: &HeaderMap) -> String {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| {
-        kind.trim_start()
-            .to_ascii_lowercase()
-            .starts_with("application/json")
-    })
+    kind.unwrap_or_default().trim_start().to_ascii_lowercase()
+}
+
+/// Whether an answer comes in one piece, by what the server calls it; by what was asked for where that says nothing.
+fn comes_whole(headers: &HeaderMap, delivery: Delivery) -> bool {
+    let kind = kind(headers);
+    if kind.starts_with("application/json") {
+        true
+    } else if kind.starts_with("text/event-stream") {
+        false
+    } else {
+        delivery == Delivery::Whole
+    }
 }
 
 /// What can be had of a refusal's body; its status says enough without.
@@ -198,12 +218,12 @@ async fn whole(mut response: Response, patience: &Patience) -> Result<Answer, Fa
 }
 
 /// An answer piece by piece.
-async fn streamed(response: Response, patience: &Patience) -> Result<Answer, Fault> {
-    let events = chunks(response, patience.idle).eventsource();
+async fn streamed(response: Response, patience: &Patience, first_by: Instant) -> Result<Answer, Fault> {
+    let events = chunks(response, *patience, first_by).eventsource();
     let mut events = std::pin::pin!(events);
     let mut gathered = Gathered::default();
     let mut wait = patience.first;
-    let mut deadline = Instant::now() + wait;
+    let mut deadline = first_by;
     loop {
         let event = match timeout_at(deadline, events.next()).await {
             Err(_) => return Err(Fault::NoProgress { after: wait }),
@@ -219,6 +239,10 @@ async fn streamed(response: Response, patience: &Patience) -> Result<Answer, Fau
             }
             Ok(Some(Ok(event))) => event,
         };
+        if event.data.trim().is_empty() {
+            // A sign of life, like a comment.
+            continue;
+        }
         if event.data.trim() == DONE {
             // What it ends in does not matter any more.
             let _ = timeout(END_TIMEOUT, events.next()).await;
@@ -236,42 +260,71 @@ async fn streamed(response: Response, patience: &Patience) -> Result<Answer, Fau
 
 /// The bytes of an answer as they come, until something is wrong with them. A stream that ends in good order has its
 /// last event ended for it: servers leave out the blank line after the last word.
-fn chunks(response: Response, idle: Duration) -> impl Stream<Item = Result<Bytes, Fault>> {
+fn chunks(
+    response: Response,
+    patience: Patience,
+    first_by: Instant,
+) -> impl Stream<Item = Result<Bytes, Fault>> {
     struct Coming {
         response: Response,
         bytes_n: usize,
-        line_bytes: usize,
+        event_bytes: usize,
+        /// Whether the line that comes has nothing in it so far.
+        line_is_blank: bool,
         is_over: bool,
     }
     let coming = Coming {
         response,
         bytes_n: 0,
-        line_bytes: 0,
+        event_bytes: 0,
+        line_is_blank: true,
         is_over: false,
     };
     stream::unfold(coming, move |mut coming| async move {
         if coming.is_over {
             return None;
         }
-        let chunk = match timeout(idle, coming.response.chunk()).await {
-            Err(_) => Err(Fault::Silent { after: idle }),
+        let (by, after) = if coming.bytes_n == 0 {
+            (first_by, patience.first)
+        } else {
+            (Instant::now() + patience.idle, patience.idle)
+        };
+        let chunk = match timeout_at(by, coming.response.chunk()).await {
+            Err(_) => Err(Fault::Silent { after }),
             Ok(Err(error)) => Err(Fault::Broken { why: chain(error) }),
             Ok(Ok(None)) => {
                 coming.is_over = true;
                 Ok(Bytes::from_static(b"\n\n"))
             }
-            Ok(Ok(Some(chunk))) => {
-                coming.bytes_n += chunk.len();
-                for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-                    coming.line_bytes += line.len();
-                    if coming.line_bytes > LINE_BYTES_MAX {
-                        break;
+            Ok(Ok(Some(mut chunk))) => {
+                if coming.bytes_n == 0 {
+                    // The mark is taken off here: the parser of events panics over it.
+                    while chunk.len() < UTF8_MARK.len() && UTF8_MARK.starts_with(&chunk) {
+                        let Ok(Ok(Some(more))) = timeout_at(by, coming.response.chunk()).await else {
+                            break;
+                        };
+                        chunk = [chunk, more].concat().into();
                     }
-                    if line.ends_with(b"\n") {
-                        coming.line_bytes = 0;
+                    if chunk.starts_with(UTF8_MARK) {
+                        chunk.advance(UTF8_MARK.len());
+                        coming.bytes_n += UTF8_MARK.len();
                     }
                 }
-                if coming.bytes_n > STREAM_BYTES_MAX || coming.line_bytes > LINE_BYTES_MAX {
+                coming.bytes_n += chunk.len();
+                for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+                    coming.event_bytes += line.len();
+                    if coming.event_bytes > EVENT_BYTES_MAX {
+                        break;
+                    }
+                    coming.line_is_blank &= line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+                    if line.ends_with(b"\n") {
+                        if coming.line_is_blank {
+                            coming.event_bytes = 0;
+                        }
+                        coming.line_is_blank = true;
+                    }
+                }
+                if coming.bytes_n > STREAM_BYTES_MAX || coming.event_bytes > EVENT_BYTES_MAX {
                     Err(Fault::TooLong)
                 } else {
                     Ok(chunk)

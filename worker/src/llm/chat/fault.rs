@@ -33,7 +33,7 @@ pub(super) enum Fault {
     BrokenOff { reason: String },
     /// The answer does not say why it ended.
     NoReason,
-    /// Not one byte for so long.
+    /// Not one byte, or not one more, for so long.
     Silent { after: Duration },
     /// Signs of life for so long, but nothing of the answer.
     NoProgress { after: Duration },
@@ -63,6 +63,25 @@ impl Fault {
         }
     }
 
+    /// The most tokens that are worth asking for next, where a request for `sent` was for too many.
+    pub(super) fn tokens_below(&self, sent: u32) -> Option<u32> {
+        match self {
+            Self::Refused { refusal, .. } | Self::InAnswer(refusal) => refusal.tokens_below(sent),
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::Lost { .. }
+            | Self::Broken { .. }
+            | Self::Truncated
+            | Self::Unreadable { .. }
+            | Self::BrokenOff { .. }
+            | Self::NoReason
+            | Self::Silent { .. }
+            | Self::NoProgress { .. }
+            | Self::Endless { .. }
+            | Self::TooLong => None,
+        }
+    }
+
     /// Whether it may pass.
     pub(super) fn trouble(&self) -> Trouble {
         match self {
@@ -71,6 +90,8 @@ impl Fault {
                 Meaning::Passing => Trouble::Passing,
                 Meaning::KeyRefused
                 | Meaning::ContextLimit
+                | Meaning::TooManyTokens
+                | Meaning::Filtered
                 | Meaning::Unsupported(_)
                 | Meaning::NotFound
                 | Meaning::Lasting => Trouble::Lasting,
@@ -157,7 +178,9 @@ impl Fault {
             }
             Self::Endless { after } => format!("the answer did not end within {} s", after.as_secs_f64()),
             Self::TooLong => {
-                format!("the answer is longer than {ANSWER_BYTES_MAX} bytes, or one of its lines is")
+                format!(
+                    "the answer is longer than {ANSWER_BYTES_MAX} bytes, or one of its pieces is longer than is taken"
+                )
             }
         }
     }

@@ -29,8 +29,12 @@ pub(super) struct Refusal {
 pub(super) enum Meaning {
     /// The key opens nothing, or nothing is left on its account.
     KeyRefused,
-    /// The prompt is too long for the model.
+    /// The prompt is too long for the model, or leaves less room for an answer than was asked for.
     ContextLimit,
+    /// The model gives no answer of so many tokens.
+    TooManyTokens,
+    /// The provider's filter stopped the prompt: nothing of ours failed, and nothing is wrong with the key.
+    Filtered,
     /// The endpoint does not take this parameter.
     Unsupported(Parameter),
     /// The model or the address is wrong.
@@ -52,6 +56,29 @@ const NOTHING_LEFT: [&str; 4] = [
 ];
 /// Codes that say that a key is wrong, whatever the status.
 const KEY_WRONG: [&str; 3] = ["invalid_api_key", "authentication_error", "permission_error"];
+/// Codes of a prompt that a provider's filter stopped: Azure, OpenAI, Alibaba.
+const FILTERED_WORDS: [&str; 3] = [
+    "content_filter",
+    "content_policy_violation",
+    "data_inspection_failed",
+];
+/// Parts of messages about such a prompt, in lower case: DeepSeek, Azure, OpenRouter.
+const FILTERED_TEXTS: [&str; 3] = [
+    "content exists risk",
+    "content management policy",
+    "your input was flagged",
+];
+/// Parts of messages about more tokens of an answer than a model gives, in lower case: OpenAI, DeepSeek, Groq,
+/// Alibaba, Anthropic.
+const TOKENS_TEXTS: [&str; 5] = [
+    "is too large",
+    "valid range of",
+    "must be less than or equal to",
+    "range of max_tokens",
+    "maximum allowed number of output tokens",
+];
+/// Fewest tokens of an answer that are worth asking for.
+const TOKENS_LEAST: u32 = 256;
 /// Codes of a prompt that is too long.
 const CONTEXT_WORDS: [&str; 3] = [
     "context_length_exceeded",
@@ -200,6 +227,9 @@ impl Refusal {
         if has_word(&CONTEXT_WORDS) {
             return Meaning::ContextLimit;
         }
+        if has_word(&FILTERED_WORDS) || says(&FILTERED_TEXTS) {
+            return Meaning::Filtered;
+        }
         match self.status {
             Some(401..=403) => Meaning::KeyRefused,
             Some(404) => Meaning::NotFound,
@@ -207,6 +237,7 @@ impl Refusal {
             Some(408 | 425 | 500 | 502..=504 | 520..=524) => Meaning::Passing,
             Some(400 | 413 | 422) if says(&CONTEXT_TEXTS) => Meaning::ContextLimit,
             Some(400) if says(&["api key not valid"]) => Meaning::KeyRefused,
+            Some(400 | 422) if is_about_tokens(&message) && says(&TOKENS_TEXTS) => Meaning::TooManyTokens,
             Some(400 | 422) => self.unsupported().map_or(Meaning::Lasting, Meaning::Unsupported),
             Some(_) => Meaning::Lasting,
             None if says(&CONTEXT_TEXTS) => Meaning::ContextLimit,
@@ -215,6 +246,46 @@ impl Refusal {
             // Somewhere behind the server something failed.
             None => Meaning::Passing,
         }
+    }
+
+    /// The most tokens that are worth asking for next, where a request for `sent` met [`Meaning::ContextLimit`] or
+    /// [`Meaning::TooManyTokens`]; none where it is not their number that is wrong.
+    pub(super) fn tokens_below(&self, sent: u32) -> Option<u32> {
+        let message = self.message.to_ascii_lowercase();
+        let next = match self.meaning() {
+            Meaning::TooManyTokens => numbers(&message)
+                .into_iter()
+                .map(|(_, number)| number)
+                .filter(|number| *number < u64::from(sent))
+                .max(),
+            // Servers that count the prompt alone do not speak of the answer.
+            Meaning::ContextLimit if is_about_tokens(&message) => {
+                let context = message.find("maximum context length").and_then(|at| {
+                    let after = numbers(&message).into_iter().find(|(end, _)| *end > at);
+                    Some(after?.1)
+                });
+                let prompt = numbers(&message)
+                    .into_iter()
+                    .find(|(end, _)| is_of_prompt(&message[*end..]));
+                match (context, prompt) {
+                    // vLLM stops to count where it sees that it is too much: "at least 1 input tokens".
+                    (Some(context), Some((_, prompt))) if !message.contains("at least") => {
+                        Some(context.saturating_sub(prompt))
+                    }
+                    _ => Some(u64::from(sent / 2)),
+                }
+            }
+            Meaning::ContextLimit
+            | Meaning::KeyRefused
+            | Meaning::Filtered
+            | Meaning::Unsupported(_)
+            | Meaning::NotFound
+            | Meaning::Throttled
+            | Meaning::Passing
+            | Meaning::Lasting => None,
+        };
+        let next = u32::try_from(next?).ok()?;
+        (TOKENS_LEAST..sent).contains(&next).then_some(next)
     }
 
     /// The parameter that the endpoint does not take.
@@ -268,6 +339,41 @@ impl Refusal {
             (None, false) => message,
         }
     }
+}
+
+/// Whether a message is about the tokens of an answer.
+fn is_about_tokens(message: &str) -> bool {
+    let words = ["completion", "max_tokens", "output tokens"];
+    words.iter().any(|word| message.contains(word))
+}
+
+/// Whether what follows a number says that it counts the prompt: OpenAI, DeepSeek, vLLM, SGLang.
+fn is_of_prompt(after: &str) -> bool {
+    let kinds = [
+        " in the messages",
+        " tokens in the messages",
+        " in your prompt",
+        " input tokens",
+        " tokens from the input messages",
+    ];
+    kinds.iter().any(|kind| after.starts_with(kind))
+}
+
+/// The numbers in a text, each with where it ends.
+fn numbers(text: &str) -> Vec<(usize, u64)> {
+    let mut numbers = Vec::new();
+    let mut begin = None;
+    for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
+        match begin {
+            None if c.is_ascii_digit() => begin = Some(at),
+            Some(from) if !c.is_ascii_digit() => {
+                begin = None;
+                numbers.extend(text[from..at].parse().ok().map(|number| (at, number)));
+            }
+            None | Some(_) => {}
+        }
+    }
+    numbers
 }
 
 /// Where a word stands alone in a text.
@@ -423,12 +529,107 @@ mod tests {
     #[test]
     fn other_complaints_about_a_request_are_not_taken_for_an_unsupported_parameter() {
         for body in [
-            r#"{"error": {"message": "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", "type": "invalid_request_error"}}"#,
-            r#"{"error": {"message": "max_tokens is too large: 100000. This model supports at most 16384 completion tokens", "param": "max_tokens", "code": "invalid_value"}}"#,
             r#"{"error": {"message": "Unsupported parameter: 'logprobs'", "param": "logprobs", "code": "unsupported_parameter"}}"#,
             r#"{"error": {"message": "max_completion_tokens is not supported"}}"#,
         ] {
             assert_eq!(meaning(400, body), Meaning::Lasting, "{body}");
+        }
+    }
+
+    #[test]
+    fn refusal_of_so_many_tokens_says_how_many_are_taken() {
+        let below = |body: &str, sent| Refusal::read(400, body.as_bytes()).tokens_below(sent);
+        for (body, sent, expected) in [
+            // OpenAI, DeepSeek, Groq, Alibaba, Anthropic.
+            (
+                r#"{"error": {"message": "max_tokens is too large: 100000. This model supports at most 16384 completion tokens, whereas you provided 100000.", "param": "max_tokens", "code": "invalid_value"}}"#,
+                100_000,
+                Some(16_384),
+            ),
+            (
+                r#"{"error": {"message": "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", "type": "invalid_request_error"}}"#,
+                16_384,
+                Some(8_192),
+            ),
+            (
+                r#"{"error": {"message": "`max_tokens` must be less than or equal to `4096`, the maximum value for `max_tokens` is less than the `context_window` for this model"}}"#,
+                8_192,
+                Some(4_096),
+            ),
+            (
+                r#"{"error": {"message": "Range of max_tokens should be [1, 2000]", "code": "invalid_parameter_error"}}"#,
+                4_096,
+                Some(2_000),
+            ),
+            (
+                r#"{"error": {"message": "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for m"}}"#,
+                8_192,
+                Some(4_096),
+            ),
+            // A small context: vLLM of three ages, SGLang, DeepSeek.
+            (
+                r#"{"object": "error", "message": "This model's maximum context length is 4096 tokens. However, you requested 4500 tokens (404 in the messages, 4096 in the completion). Please reduce the length of the messages or completion.", "code": 400}"#,
+                4_096,
+                Some(3_692),
+            ),
+            (
+                r#"{"error": {"message": "'max_tokens' or 'max_completion_tokens' is too large: 4096. This model's maximum context length is 4096 tokens and your request has 500 input tokens (4096 > 4096 - 500).", "code": 400}}"#,
+                4_096,
+                Some(3_596),
+            ),
+            (
+                r#"{"error": {"message": "This model's maximum context length is 4096 tokens. However, you requested 4096 output tokens and your prompt contains at least 1 input tokens, for a total of at least 4097 tokens.", "code": 400}}"#,
+                4_096,
+                Some(2_048),
+            ),
+            (
+                r#"{"object": "error", "message": "Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total of 4500 tokens: 404 tokens from the input messages and 4096 tokens for the completion."}"#,
+                4_096,
+                Some(3_692),
+            ),
+            (
+                r#"{"error": {"message": "This model's maximum context length is 65536 tokens. However, you requested 70000 tokens (65904 in the messages, 4096 in the completion)."}}"#,
+                4_096,
+                None,
+            ),
+            // The prompt alone is too long.
+            (
+                r#"{"error": {"message": "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.", "code": "context_length_exceeded"}}"#,
+                4_096,
+                None,
+            ),
+            (
+                r#"{"error": {"message": "the request exceeds the available context size", "type": "exceed_context_size_error", "n_ctx": 4096}}"#,
+                4_096,
+                None,
+            ),
+            (
+                r#"{"error": {"message": "max_tokens is no number"}}"#,
+                4_096,
+                None,
+            ),
+        ] {
+            assert_eq!(below(body, sent), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn prompt_that_a_filter_stopped_is_told_from_a_refused_key() {
+        for (status, body) in [
+            (
+                400,
+                r#"{"error": {"message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.", "type": null, "param": "prompt", "code": "content_filter", "status": 400}}"#,
+            ),
+            (
+                400,
+                r#"{"error": {"message": "Content Exists Risk", "type": "invalid_request_error", "param": null, "code": "invalid_request_error"}}"#,
+            ),
+            (
+                403,
+                r#"{"error": {"code": 403, "message": "m requires moderation on P. Your input was flagged for \"violence\"."}}"#,
+            ),
+        ] {
+            assert_eq!(meaning(status, body), Meaning::Filtered, "{body}");
         }
     }
 

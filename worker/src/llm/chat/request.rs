@@ -36,20 +36,38 @@ impl Parameter {
 
 /// How requests to one model differ from the usual ones, because its endpoint asked for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Adaptation(BTreeSet<Parameter>);
+pub(super) struct Adaptation {
+    without: BTreeSet<Parameter>,
+    /// Most tokens of an answer that it takes.
+    tokens_max: Option<u32>,
+}
 
 impl Adaptation {
     /// Does without a parameter; false if that is so already.
     pub(super) fn learn(&mut self, parameter: Parameter) -> bool {
-        self.0.insert(parameter)
+        self.without.insert(parameter)
+    }
+
+    /// Asks for no more tokens than this; false if that is so already.
+    pub(super) fn lower(&mut self, tokens_max: u32) -> bool {
+        let is_lower = self.tokens_max.is_none_or(|known| tokens_max < known);
+        if is_lower {
+            self.tokens_max = Some(tokens_max);
+        }
+        is_lower
+    }
+
+    /// Most tokens that are asked for where `wanted` would be.
+    pub(super) fn tokens(&self, wanted: u32) -> u32 {
+        self.tokens_max.map_or(wanted, |max| wanted.min(max))
     }
 
     fn sends(&self, parameter: Parameter) -> bool {
-        !self.0.contains(&parameter)
+        !self.without.contains(&parameter)
     }
 
-    /// What is unusual about the requests, for people.
-    pub(super) fn remarks(&self) -> Vec<String> {
+    /// What is unusual about a request for at most `wanted` tokens, for people.
+    pub(super) fn remarks(&self, wanted: u32) -> Vec<String> {
         let remark = |parameter: &Parameter| match parameter {
             Parameter::MaxTokens => {
                 "`max_tokens` is sent as `max_completion_tokens`: the endpoint asks for it".to_owned()
@@ -59,7 +77,12 @@ impl Adaptation {
                 format!("`{word}` is left out: the endpoint does not support it")
             }
         };
-        self.0.iter().map(remark).collect()
+        let lowered = self.tokens_max.filter(|max| *max < wanted).map(|max| {
+            format!(
+                "`max_tokens` is lowered from {wanted} to {max}: the endpoint takes no more for this model"
+            )
+        });
+        self.without.iter().map(remark).chain(lowered).collect()
     }
 }
 
@@ -109,11 +132,10 @@ impl<'a> From<&'a Message> for WireMessage<'a> {
     }
 }
 
-/// The body of a request. The same call under the same adaptation is the same bytes.
-pub(super) fn body(ask: &Ask, delivery: Delivery, adaptation: &Adaptation) -> Vec<u8> {
+/// The body of a request for at most `max_tokens` tokens. The same call under the same adaptation is the same bytes.
+pub(super) fn body(ask: &Ask, max_tokens: u32, delivery: Delivery, adaptation: &Adaptation) -> Vec<u8> {
     let sends = |parameter| adaptation.sends(parameter);
     let is_stream = delivery == Delivery::Stream;
-    let max_tokens = ask.sampling.max_tokens;
     let request = Request {
         model: &ask.model,
         messages: ask.messages.iter().map(WireMessage::from).collect(),
@@ -155,7 +177,7 @@ mod tests {
             assert!(adaptation.learn(*parameter));
             assert!(!adaptation.learn(*parameter));
         }
-        serde_json::from_slice(&body(&ask, delivery, &adaptation)).unwrap()
+        serde_json::from_slice(&body(&ask, 4096, delivery, &adaptation)).unwrap()
     }
 
     fn messages() -> Value {
@@ -194,11 +216,25 @@ mod tests {
         adaptation.learn(Parameter::Temperature);
         adaptation.learn(Parameter::MaxTokens);
         assert_eq!(
-            adaptation.remarks(),
+            adaptation.remarks(4096),
             [
                 "`max_tokens` is sent as `max_completion_tokens`: the endpoint asks for it",
                 "`temperature` is left out: the endpoint does not support it",
             ]
+        );
+    }
+
+    #[test]
+    fn endpoint_that_takes_fewer_tokens_is_asked_for_no_more() {
+        let mut adaptation = Adaptation::default();
+        assert_eq!(adaptation.tokens(8192), 8192);
+        assert!(adaptation.lower(4096));
+        assert!(!adaptation.lower(4096));
+        assert_eq!([adaptation.tokens(8192), adaptation.tokens(1400)], [4096, 1400]);
+        assert_eq!(adaptation.remarks(4096), Vec::<String>::new());
+        assert_eq!(
+            adaptation.remarks(8192),
+            ["`max_tokens` is lowered from 8192 to 4096: the endpoint takes no more for this model"]
         );
     }
 }

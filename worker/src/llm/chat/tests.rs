@@ -126,6 +126,10 @@ fn reply(text: &str) -> Reply {
     }
 }
 
+fn refused(reason: String, unaccounted: u32) -> Result<Reply, AskError> {
+    Err(AskError::KeyRefused { reason, unaccounted })
+}
+
 fn busy() -> Answer {
     Answer::refusal(429, "rate_limit_exceeded", "slow down")
 }
@@ -255,6 +259,20 @@ async fn broken_answers_are_tried_again_and_counted() {
         ),
         (raw(": only a comment\n\n"), "the stream ended without `[DONE]`"),
         (raw(""), "the stream ended without `[DONE]`"),
+        (
+            Answer::Raw {
+                content_type: "text/html; charset=utf-8".to_owned(),
+                body: b"<html><title>Welcome</title></html>".to_vec(),
+            },
+            "the answer cannot be read: it is a page: is the endpoint's URL right, and no proxy in between?",
+        ),
+        (
+            Answer::Raw {
+                content_type: "application/json".to_owned(),
+                body: br#"{"error": {"message": "the engine died", "code": 500}}"#.to_vec(),
+            },
+            "an error in the middle of the answer: 500 Internal Server Error: the engine died",
+        ),
     ] {
         let good = Scripted::text("whole").with_dialect(Dialect::Silent);
         let called = call([broken.clone(), broken.clone(), Answer::Reply(good)]).await;
@@ -358,7 +376,7 @@ async fn key_that_is_refused_is_told_without_the_key() {
     ] {
         let called = call([Answer::refusal(code, word, &format!("not with {KEY}"))]).await;
         let reason = format!("{status}: not with ***");
-        assert_eq!(called.result, Err(AskError::KeyRefused { reason }));
+        assert_eq!(called.result, refused(reason, 0));
         assert_eq!(called.server.calls_n(), 1);
     }
 }
@@ -372,10 +390,7 @@ async fn endpoint_without_a_key_sends_none_and_says_so_when_refused() {
     };
     let models = Models::new(vec![endpoint], manner()).unwrap();
     let reason = "401 Unauthorized: who are you? (this worker has no key for it)".to_owned();
-    assert_eq!(
-        models.of("test").unwrap().ask(&ask()).await,
-        Err(AskError::KeyRefused { reason })
-    );
+    assert_eq!(models.of("test").unwrap().ask(&ask()).await, refused(reason, 0));
     assert_eq!(server.requests()[0].headers.get("authorization"), None);
 }
 
@@ -388,8 +403,28 @@ async fn prompt_beyond_the_context_ends_the_call_as_that() {
     );
     let called = call([refusal]).await;
     let message = "400 Bad Request: maximum context length is 10 tokens".to_owned();
-    assert_eq!(called.result, Err(AskError::ContextLimit { message }));
+    let unaccounted = 0;
+    assert_eq!(
+        called.result,
+        Err(AskError::ContextLimit { message, unaccounted })
+    );
     assert_eq!(called.server.calls_n(), 1);
+}
+
+#[tokio::test]
+async fn tries_that_may_be_paid_are_told_however_the_call_ends() {
+    let broken = || Answer::NoDone(Scripted::text("cut off"));
+    let refusal = Answer::refusal(401, "invalid_api_key", "no");
+    let called = call([broken(), refusal]).await;
+    assert_eq!(called.result, refused("401 Unauthorized: no".to_owned(), 1));
+
+    let refusal = Answer::refusal(400, "context_length_exceeded", "too long");
+    let called = call([broken(), broken(), refusal]).await;
+    let (message, unaccounted) = ("400 Bad Request: too long".to_owned(), 2);
+    assert_eq!(
+        called.result,
+        Err(AskError::ContextLimit { message, unaccounted })
+    );
 }
 
 #[tokio::test]
@@ -451,6 +486,80 @@ async fn parameter_that_is_not_taken_is_learnt_once_for_all_calls_to_the_model()
     assert_eq!(server.calls_n(), 11);
 }
 
+fn bad_request(message: &str) -> Answer {
+    Answer::Status {
+        code: 400,
+        headers: Vec::new(),
+        body: json!({"error": {"message": message, "type": "invalid_request_error"}}).to_string(),
+    }
+}
+
+fn tokens_asked_for(server: &ModelServer) -> Vec<u64> {
+    let requests = server.requests();
+    let tokens = |request: &roundhouse_tests::model_server::Request| request.body["max_tokens"].as_u64();
+    requests.iter().filter_map(tokens).collect()
+}
+
+#[tokio::test]
+async fn model_that_gives_fewer_tokens_is_asked_for_no_more_from_then_on() {
+    let refusal = bad_request("Invalid max_tokens value, the valid range of max_tokens is [1, 2000]");
+    let good = || Answer::Reply(Scripted::text("yes").with_dialect(Dialect::Silent));
+    let server = ModelServer::in_turn([refusal, good(), good()]);
+    let model = model(&server.url(), manner());
+    let remark = "`max_tokens` is lowered from 4096 to 2000: the endpoint takes no more for this model";
+    let expected = Reply {
+        remarks: vec![remark.to_owned()],
+        ..reply("yes")
+    };
+    assert_eq!(model.ask(&ask()).await, Ok(expected.clone()));
+    assert_eq!(model.ask(&ask()).await, Ok(expected));
+    assert_eq!(tokens_asked_for(&server), [4096, 2000, 2000]);
+
+    // One that names less every time is not followed down.
+    let less = |n: u32| bad_request(&format!("max_tokens is too large: this model takes at most {n}"));
+    let called = call([less(4000), less(3999), less(3998)]).await;
+    let expected = "endpoint `test`, model `m-1`: 400 Bad Request: max_tokens is too large: this model takes at most 3999";
+    assert_eq!(called.failure(), (expected, 0));
+    assert_eq!(tokens_asked_for(&called.server), [4096, 4000]);
+}
+
+#[tokio::test]
+async fn prompt_that_fits_a_small_context_is_answered_with_fewer_tokens() {
+    let refusal = bad_request(
+        "This model's maximum context length is 4096 tokens. However, you requested 4500 tokens (404 in the messages, \
+         4096 in the completion).",
+    );
+    let good = Scripted::text("yes").with_dialect(Dialect::Silent);
+    let called = call([refusal, Answer::Reply(good)]).await;
+    let expected = Reply {
+        remarks: vec!["`max_tokens` is lowered to what the context has room for".to_owned()],
+        ..reply("yes")
+    };
+    assert_eq!(called.reply(2), &expected);
+    assert_eq!(tokens_asked_for(&called.server), [4096, 3692]);
+
+    // A server that does not tell the room, and a prompt that does not fit.
+    let refusal = bad_request("maximum context length is 4096 tokens: too many for prompt and completion");
+    let called = call([refusal]).await;
+    assert!(
+        matches!(called.result, Err(AskError::ContextLimit { unaccounted: 0, .. })),
+        "{:?}",
+        called.result
+    );
+    assert_eq!(tokens_asked_for(&called.server), [4096, 2048, 1024, 512, 256]);
+}
+
+#[tokio::test]
+async fn prompt_that_a_filter_stopped_is_the_models_refusal() {
+    let called = call([Answer::refusal(400, "content_filter", "not this prompt")]).await;
+    let expected = Reply {
+        finish: FinishReason::ContentFilter,
+        remarks: vec!["the prompt was filtered: 400 Bad Request: not this prompt".to_owned()],
+        ..reply("")
+    };
+    assert_eq!(called.reply(1), &expected);
+}
+
 #[tokio::test]
 async fn parameter_that_is_refused_although_it_is_not_sent_ends_the_call() {
     let refusal = Answer::refusal(400, "unsupported_parameter", "'temperature' is not supported");
@@ -498,10 +607,23 @@ const SHORT: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn server_that_says_nothing_is_given_up_and_may_be_paid() {
     let patience = Patience {
-        idle: SHORT,
+        first: SHORT,
         ..PATIENCE
     };
     let called = call_in(impatient(patience), [Answer::Hang]).await;
+    let expected = "endpoint `test`, model `m-1`: nothing came for 0.5 s (1 tries)";
+    assert_eq!(called.failure(), (expected, 1));
+}
+
+/// A server that works on one request after the other says nothing to those that wait.
+#[tokio::test]
+async fn silence_before_the_answer_is_waited_for_longer_than_silence_in_it() {
+    let patience = Patience {
+        idle: SHORT,
+        ..PATIENCE
+    };
+    let called = call_in(impatient(patience), [slow(1, Duration::from_millis(3_000))]).await;
+    // The comment came after three seconds, which was no fault, and nothing for half a second after it.
     let expected = "endpoint `test`, model `m-1`: nothing came for 0.5 s (1 tries)";
     assert_eq!(called.failure(), (expected, 1));
 }
@@ -555,11 +677,57 @@ async fn line_without_an_end_is_given_up_and_not_paid_again() {
     assert_eq!(
         called.failure(),
         (
-            "endpoint `test`, model `m-1`: the answer is longer than 16777216 bytes, or one of its lines is",
+            "endpoint `test`, model `m-1`: the answer is longer than 16777216 bytes, or one of its pieces is longer than is \
+             taken",
             1
         )
     );
     assert_eq!(called.server.calls_n(), 1);
+}
+
+#[tokio::test]
+async fn event_of_lines_without_an_end_is_given_up() {
+    let called = call([stream(&"data: x\r\n".repeat(600_000))]).await;
+    let (message, unaccounted) = called.failure();
+    assert!(message.contains("the answer is longer than"), "{message}");
+    assert_eq!((called.server.calls_n(), unaccounted), (1, 1));
+}
+
+fn stream(body: &str) -> Answer {
+    Answer::Raw {
+        content_type: "text/event-stream".to_owned(),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn stream_is_read_however_its_lines_are_written() {
+    let piece = r#"{"choices":[{"delta":{"content":"yes"},"finish_reason":"stop"}]}"#;
+    for body in [
+        format!("\u{feff}data: {piece}\n\ndata: [DONE]\n\n"),
+        format!("data:{piece}\n\ndata:[DONE] \n\n"),
+        format!("data: {piece}\r\n\r\ndata: [DONE]\r\n\r\n"),
+        format!(
+            ": waiting\n\ndata:\n\ndata: \n\nid: 7\nretry: 1\ndata: {piece}\n\n: waiting\n\ndata: [DONE]\t\n"
+        ),
+        format!("event: ping\n\nevent: message\ndata: {piece}\n\ndata: [DONE]\n\n"),
+    ] {
+        assert_eq!(call([stream(&body)]).await.reply(1), &reply("yes"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn answer_in_one_piece_is_read_whatever_the_server_calls_it() {
+    let body = json!({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]});
+    let raw = Answer::Raw {
+        content_type: "text/plain".to_owned(),
+        body: body.to_string().into_bytes(),
+    };
+    let manner = Manner {
+        delivery: Delivery::Whole,
+        ..manner()
+    };
+    assert_eq!(call_in(manner, [raw]).await.reply(1), &reply("yes"));
 }
 
 #[tokio::test]
@@ -582,9 +750,7 @@ async fn benched_endpoint_is_asked_nothing_more_and_calls_that_wait_end() {
     }
     assert!(model.bench("401 Unauthorized"));
     assert!(!model.bench("another reason"));
-    let refused = Err(AskError::KeyRefused {
-        reason: "401 Unauthorized".to_owned(),
-    });
+    let refused = refused("401 Unauthorized".to_owned(), 0);
     assert_eq!(waiting.await.unwrap(), refused);
     assert_eq!(model.ask(&ask()).await, refused);
     assert_eq!(server.calls_n(), 1);

@@ -165,6 +165,7 @@ fn unreadable_messages_of_a_worker_are_refused_by_name() {
             Msg::Nack(v1::Nack {
                 lease: None,
                 reason: String::new(),
+                unaccounted: 0,
             }),
             "nack.lease` of WorkerMsg: expected a value, got none",
         ),
@@ -172,8 +173,17 @@ fn unreadable_messages_of_a_worker_are_refused_by_name() {
             Msg::Nack(v1::Nack {
                 lease,
                 reason: long(REASON_MAX_BYTES),
+                unaccounted: 0,
             }),
             "nack.reason` of WorkerMsg: expected at most 4096 bytes, got 4097",
+        ),
+        (
+            Msg::Nack(v1::Nack {
+                lease,
+                reason: String::new(),
+                unaccounted: 1 << 32,
+            }),
+            "nack.unaccounted` of WorkerMsg: expected 0 to 4294967295, got 4294967296",
         ),
         (
             Msg::Goodbye(v1::Goodbye {
