@@ -108,7 +108,7 @@ impl<W: Write> Follower<W> {
                 self.step(index, &step);
                 Vec::new()
             }
-            SeenUpdate::Notice(notice) => self.say_once(notice),
+            SeenUpdate::Notice(notice) => self.say_once(&notice),
             SeenUpdate::GenerationDone(generation_ms) => {
                 self.generation_done(&RunTimes {
                     generation_ms,
@@ -157,8 +157,8 @@ impl<W: Write> Follower<W> {
         lines
     }
 
-    fn say_once(&mut self, notice: String) -> Vec<String> {
-        if self.said.len() < SAID_MAX && self.said.insert(notice.clone()) {
+    fn say_once(&mut self, notice: &str) -> Vec<String> {
+        if self.said.len() < SAID_MAX && self.said.insert(notice.to_owned()) {
             return vec![format!("note: {notice}")];
         }
         Vec::new()

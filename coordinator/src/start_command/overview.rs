@@ -29,7 +29,8 @@ pub(super) struct Overview {
     pub(super) runs: Vec<RunLine>,
     /// Whether every problem of every run has a verdict.
     pub(super) is_complete: bool,
-    has_runs: bool,
+    /// All that there are, newest first.
+    pub(super) known: Vec<RunId>,
 }
 
 /// How a run stands.
@@ -56,10 +57,9 @@ impl Overview {
             workers: core.worker_views(now),
             runs: Vec::new(),
             is_complete: true,
-            has_runs: false,
+            known: core.runs(),
         };
-        for run in core.runs().into_iter().rev() {
-            overview.has_runs = true;
+        for run in overview.known.clone().into_iter().rev() {
             // It may have been tried again since.
             if let Some(is_complete) = over.get(&run)
                 && core.is_over(run)
@@ -84,7 +84,7 @@ impl Overview {
     /// Whether there was a run, and all are over, or wait for a person, and written.
     pub(super) fn is_done(&self) -> bool {
         let ends = |run: &RunLine| (run.is_over || run.is_paused) && run.is_written;
-        self.has_runs && self.runs.iter().all(ends)
+        !self.known.is_empty() && self.runs.iter().all(ends)
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
             workers: Vec::new(),
             runs,
             is_complete: true,
-            has_runs,
+            known: vec![RunId(Uuid::from_u128(1)); usize::from(has_runs)],
         };
         overview.is_done()
     }
