@@ -39,7 +39,7 @@ pub enum Command {
     /// Try those problems of a run again that ended by a failure of ours
     Retry(retry_command::RetryArgs),
     /// Take runs in and hand their jobs to the workers that join
-    Start(crate::start_command::StartArgs),
+    Start(Box<crate::start_command::StartArgs>),
     /// Look at, check or fetch problems
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -114,7 +114,11 @@ fn parse() -> Cli {
             .error(ErrorKind::ArgumentConflict, text)
             .exit();
     }
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let (Command::Start(args), Some(("start", given))) = (&mut cli.command, matches.subcommand()) {
+        args.describes_run = crate::start_command::is_described(given);
+    }
+    cli
 }
 
 fn start_log() {

@@ -11,7 +11,8 @@ pub mod upload;
 pub(crate) mod fake;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -25,14 +26,14 @@ use roundhouse_proto::{CoordinatorAddress, RunId};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
-use crate::report::line::{MESSAGE_CHARS_MAX, one_line};
+use crate::report::line::hinted_lines;
 use seen::{SeenRun, SeenWorker};
 
 /// How long a coordinator that never answered is tried: it may just be starting.
 const FIRST_CONTACT: Duration = Duration::from_secs(2);
 /// How long one that has answered before is tried: it may be restarting.
 const RESTART_MAX: Duration = Duration::from_secs(60);
-/// How long it may take to answer one question.
+/// How long it may take to answer one question, or to take the next piece of a long one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The shortest pause between two tries; doubled with every try.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -40,6 +41,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 pub const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Most runs of one answer.
 pub const RUNS_MAX: u64 = 1_024;
+/// Characters of what it says, and of each of its hints.
+const ANSWER_CHARS_MAX: usize = 1_000;
 /// Bytes of an answer: room for as many runs with all their warnings as anyone would read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -68,6 +71,12 @@ pub enum ClientError {
     OutOfReach {
         /// Where.
         address: String,
+    },
+    /// It answers, and cannot do it at the moment.
+    #[error("{message}")]
+    NotNow {
+        /// Its own words, harmless.
+        message: String,
     },
     /// It is of a release that does not know the question.
     #[error(
@@ -141,23 +150,40 @@ impl Client {
     ///
     /// # Errors
     /// It refuses, or cannot be reached in that time.
-    pub async fn ask<T, Asked>(&self, mut asking: impl FnMut() -> Asked) -> Result<T, ClientError>
+    pub async fn ask<T, Asked>(&self, asking: impl FnMut() -> Asked) -> Result<T, ClientError>
     where
         Asked: Future<Output = Result<Response<T>, Status>>,
     {
-        let begun = Instant::now();
+        self.ask_moving(&Moving::default(), asking).await
+    }
+
+    /// As [`Self::ask`], for a question that is long on its way: it takes as long as it takes, as long as it moves.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_moving<T, Asked>(
+        &self,
+        moving: &Moving,
+        mut asking: impl FnMut() -> Asked,
+    ) -> Result<T, ClientError>
+    where
+        Asked: Future<Output = Result<Response<T>, Status>>,
+    {
         let mut pause = PAUSE_MIN;
+        // From the first failure on: what was long on its way before has used up nothing.
+        let mut failing_since = None;
         loop {
-            let error = match self.ask_once(asking()).await {
+            let error = match self.ask_once_moving(moving, ANSWER_TIMEOUT, asking()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            let failing_since = *failing_since.get_or_insert_with(Instant::now);
             let patience = if self.reached.load(Ordering::Relaxed) {
                 RESTART_MAX
             } else {
                 FIRST_CONTACT
             };
-            if !error.is_transient() || begun.elapsed() + pause > patience {
+            if !error.is_transient() || failing_since.elapsed() + pause > patience {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
@@ -173,15 +199,38 @@ impl Client {
         &self,
         asked: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, ClientError> {
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, asked)
+        self.ask_once_moving(&Moving::default(), ANSWER_TIMEOUT, asked)
             .await
-            .unwrap_or_else(|_| Err(Status::unavailable("it takes too long")));
-        match answer {
-            Ok(answer) => {
-                self.reached.store(true, Ordering::Relaxed);
-                Ok(answer.into_inner())
+    }
+
+    async fn ask_once_moving<T>(
+        &self,
+        moving: &Moving,
+        standstill_max: Duration,
+        asked: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, ClientError> {
+        let mut asked = std::pin::pin!(asked);
+        loop {
+            let before = moving.pieces();
+            match tokio::time::timeout(standstill_max, &mut asked).await {
+                Ok(Ok(answer)) => {
+                    self.reached.store(true, Ordering::Relaxed);
+                    return Ok(answer.into_inner());
+                }
+                Ok(Err(status)) => {
+                    let error = self.error(&status);
+                    if !matches!(error, ClientError::OutOfReach { .. }) {
+                        self.reached.store(true, Ordering::Relaxed);
+                    }
+                    return Err(error);
+                }
+                Err(_) if moving.pieces() != before => {}
+                Err(_) => {
+                    return Err(ClientError::OutOfReach {
+                        address: self.address.to_string(),
+                    });
+                }
             }
-            Err(status) => Err(self.error(&status)),
         }
     }
 
@@ -191,13 +240,18 @@ impl Client {
         tracing::debug!(%status, "the coordinator did not do what it was asked");
         // A status that a transport made has its cause with it; one that the coordinator sent has none.
         let came_from_here = std::error::Error::source(status).is_some();
+        let harmless = || hinted_lines(status.message(), ANSWER_CHARS_MAX);
         match status.code() {
-            Code::Unavailable => ClientError::OutOfReach { address },
             _ if came_from_here => ClientError::OutOfReach { address },
+            // Whoever stands between may say so without a word.
+            Code::Unavailable if status.message().is_empty() => ClientError::OutOfReach { address },
+            Code::Unavailable | Code::ResourceExhausted | Code::Aborted => {
+                ClientError::NotNow { message: harmless() }
+            }
             Code::Unimplemented => ClientError::Unknown { address },
             code => ClientError::Refused {
                 code,
-                message: one_line(status.message(), MESSAGE_CHARS_MAX),
+                message: harmless(),
             },
         }
     }
@@ -255,13 +309,27 @@ impl Client {
     }
 }
 
+/// How many pieces of a long question have left. A clone counts the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Moving(Arc<AtomicU64>);
+
+impl Moving {
+    /// One more has left.
+    pub fn piece_left(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn pieces(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl ClientError {
     /// Whether asking again can help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::OutOfReach { .. } => true,
-            Self::Refused { code, .. } => matches!(code, Code::ResourceExhausted | Code::Aborted),
-            Self::Unknown { .. } | Self::Answer(_) => false,
+            Self::OutOfReach { .. } | Self::NotNow { .. } => true,
+            Self::Refused { .. } | Self::Unknown { .. } | Self::Answer(_) => false,
         }
     }
 }
@@ -284,4 +352,55 @@ pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
     // What still runs is for nobody.
     runtime.shutdown_background();
     done
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+    use super::*;
+
+    fn client() -> Client {
+        Client::new(&"unix:/nonexistent/s".parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn coordinator_that_answers_and_cannot_do_it_now_is_not_said_to_be_away() {
+        let client = client();
+        let failing = Status::unavailable("the state cannot be stored\x1b[2J\nhint: look at its messages");
+        let error = client.error(&failing);
+        assert!(error.is_transient());
+        assert_eq!(
+            error.to_string(),
+            "the state cannot be stored [2J\nhint: look at its messages"
+        );
+        let refused = client.error(&Status::not_found("no run\nhint: `coordinator status`"));
+        assert!(!refused.is_transient());
+        assert_eq!(refused.to_string(), "no run\nhint: `coordinator status`");
+        let asked = client.control().list_workers(v1::ListWorkersRequest {}).await;
+        let error = client.error(&asked.unwrap_err());
+        assert!(matches!(error, ClientError::OutOfReach { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn question_that_moves_may_take_long_and_one_that_does_not_may_not() {
+        const STANDSTILL_MAX: Duration = Duration::from_millis(20);
+        let client = client();
+        let moving = Moving::default();
+        let slow = async {
+            for _ in 0..10 {
+                tokio::time::sleep(STANDSTILL_MAX / 2).await;
+                moving.piece_left();
+            }
+            Ok(Response::new(()))
+        };
+        client
+            .ask_once_moving(&moving, STANDSTILL_MAX, slow)
+            .await
+            .unwrap();
+        let stuck = std::future::pending::<Result<Response<()>, Status>>();
+        let asked = client.ask_once_moving(&moving, STANDSTILL_MAX, stuck).await;
+        let error = asked.unwrap_err();
+        assert!(matches!(error, ClientError::OutOfReach { .. }), "{error}");
+    }
 }

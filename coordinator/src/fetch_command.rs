@@ -19,6 +19,7 @@ use crate::client::find::{brief, find};
 use crate::client::seen::SeenRun;
 use crate::client::table::print;
 use crate::client::{Client, ClientError, CoordinatorArgs, PAUSE_MAX, block_on, bytes_of};
+use crate::recording;
 use crate::report::summary::SUMMARY_FILE;
 use crate::run_dir::{RESULTS_FILE, name, write_results};
 use incoming::{Incoming, IncomingError};
@@ -43,6 +44,9 @@ pub struct FetchArgs {
         default_value = "baseline_outputs"
     )]
     pub output_dir: PathBuf,
+    /// Keep every answer of the model in this file; `--model recorded:FILE` plays them back
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Refuse more than this in all
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 30)]
     pub bytes_max: u64,
@@ -77,10 +81,16 @@ impl FetchError {
 /// The coordinator does not answer, no such run is known, what it sends is refused, or a file cannot be written.
 pub fn run(args: &FetchArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
+        if let Some(file) = &args.record {
+            recording::check(file)?;
+        }
         let client = Client::new(&args.at.coordinator);
         let run = find(&client, &args.run).await?;
         let working_dir = std::env::current_dir().context("find the working directory")?;
-        fetch_into(&client, &run, &args.output_dir, args.bytes_max, &working_dir).await?;
+        let run_dir = fetch_into(&client, &run, &args.output_dir, args.bytes_max, &working_dir).await?;
+        if let Some(file) = &args.record {
+            crate::notices::recorded(recording::write(&run_dir, file)?, file);
+        }
         Ok(ExitCode::SUCCESS)
     })
 }

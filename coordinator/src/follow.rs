@@ -4,7 +4,7 @@
 //! loss, and looks by itself now and then, so that nothing hangs on one stream. A watcher that comes back is told
 //! again what it knows: every line is printed once all the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use roundhouse_proto::wire::v1;
 use tonic::Streaming;
 
 use crate::client::find::brief;
-use crate::client::seen::{SeenRun, SeenStep, SeenUpdate};
+use crate::client::seen::{SeenRun, SeenState, SeenStep, SeenUpdate};
 use crate::client::{Client, ClientError, PAUSE_MAX, bytes_of};
 use crate::console::{Console, Counts, Generated, Mode, Progress};
 use crate::fetch_command::{FetchError, fetch_summary};
@@ -30,6 +30,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
 const REPORTS_MAX: Duration = Duration::from_secs(120);
 /// The shortest pause before a lost coordinator is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// How long a run cannot move before that is said: after a restart of the coordinator its workers come back one by one.
+/// Shorter than the time between two looks, so that the second one says it.
+const STUCK_FOR: Duration = Duration::from_secs(3);
 /// Most different lines for people that are remembered, so that each is said once.
 const SAID_MAX: usize = 4_096;
 
@@ -48,7 +51,16 @@ pub struct Follower<W: Write> {
     generated: BTreeSet<u32>,
     judged: BTreeSet<u32>,
     said: BTreeSet<String>,
+    /// Why the run cannot move: since when that is seen without a break, and whether it was said.
+    stuck: BTreeMap<String, (Instant, Told)>,
     reports_written: bool,
+}
+
+/// Whether people were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
 }
 
 impl<W: Write> Follower<W> {
@@ -65,6 +77,7 @@ impl<W: Write> Follower<W> {
             generated: BTreeSet::new(),
             judged: BTreeSet::new(),
             said: BTreeSet::new(),
+            stuck: BTreeMap::new(),
             reports_written: false,
         }
     }
@@ -87,15 +100,15 @@ impl<W: Write> Follower<W> {
         self.reports_written && self.run.state.is_at_rest()
     }
 
-    /// Takes in what is told; gives the lines that people have not seen yet, for standard error.
-    pub fn take_in(&mut self, update: SeenUpdate) -> Vec<String> {
+    /// Takes in what is told now; gives the lines that people have not seen yet, for standard error.
+    pub fn take_in(&mut self, update: SeenUpdate, now: Instant) -> Vec<String> {
         match update {
-            SeenUpdate::Status(run) => self.see(*run),
+            SeenUpdate::Status(run) => self.see(*run, now),
             SeenUpdate::Problem { index, step } => {
                 self.step(index, &step);
                 Vec::new()
             }
-            SeenUpdate::Notice(notice) => self.say_once("note: ", &[notice]),
+            SeenUpdate::Notice(notice) => self.say_once(&notice),
             SeenUpdate::GenerationDone(generation_ms) => {
                 self.generation_done(&RunTimes {
                     generation_ms,
@@ -110,23 +123,45 @@ impl<W: Write> Follower<W> {
         }
     }
 
-    fn see(&mut self, run: SeenRun) -> Vec<String> {
-        let warnings = run.warnings.clone();
+    fn see(&mut self, run: SeenRun, now: Instant) -> Vec<String> {
         self.run = run;
         if self.run.generation_slots > 0 {
             self.config();
         }
-        self.say_once("warning: the run cannot move: ", &warnings)
+        if !self.run.state.is_at_rest() {
+            // What was written was about an earlier rest.
+            self.reports_written = false;
+        }
+        self.stalls(now)
     }
 
-    fn say_once(&mut self, kind: &str, texts: &[String]) -> Vec<String> {
-        let mut new = Vec::new();
-        for text in texts {
-            if self.said.len() < SAID_MAX && self.said.insert(text.clone()) {
-                new.push(format!("{kind}{text}"));
+    /// What is new about why the run cannot move.
+    fn stalls(&mut self, now: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        let run = &self.run;
+        let is_told = |told: Told| told == Told::Yes;
+        let was_told = self.stuck.values().any(|(_, told)| is_told(*told));
+        self.stuck.retain(|why, _| run.warnings.contains(why));
+        if was_told && self.stuck.is_empty() && run.state == SeenState::Active {
+            lines.push("note: the run moves again".to_owned());
+        }
+        for why in &run.warnings {
+            let (since, told) = self.stuck.entry(why.clone()).or_insert((now, Told::No));
+            let has_lasted = now.saturating_duration_since(*since) >= STUCK_FOR;
+            // Of a run at rest nothing more is heard.
+            if !is_told(*told) && (has_lasted || run.state.is_at_rest()) {
+                *told = Told::Yes;
+                lines.push(format!("warning: the run cannot move: {why}"));
             }
         }
-        new
+        lines
+    }
+
+    fn say_once(&mut self, notice: &str) -> Vec<String> {
+        if self.said.len() < SAID_MAX && self.said.insert(notice.to_owned()) {
+            return vec![format!("note: {notice}")];
+        }
+        Vec::new()
     }
 
     /// The settings, once the slots are known.
@@ -223,7 +258,7 @@ pub async fn to_the_end<W: Write>(
     }
     loop {
         match fetch_summary(client, run).await {
-            Err(FetchError::Client(error)) if error.is_transient() => watcher.lost().await,
+            Err(FetchError::Client(error)) if error.is_transient() => watcher.lost(&error).await,
             fetched => return Ok(fetched?),
         }
     }
@@ -246,7 +281,7 @@ impl<W: Write> Watcher<'_, W> {
     }
 
     fn take_in(&mut self, update: SeenUpdate) {
-        for line in self.follower.take_in(update) {
+        for line in self.follower.take_in(update, Instant::now()) {
             self.bars.say(&line);
         }
         if self.follower.run.state.is_at_rest() {
@@ -274,7 +309,7 @@ impl<W: Write> Watcher<'_, W> {
                     self.follower.reports_written = false;
                     return Ok(stream);
                 }
-                Err(error) if error.is_transient() => self.say_lost(),
+                Err(error) if error.is_transient() => self.say_lost(&error),
                 Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(pause).await;
@@ -282,17 +317,24 @@ impl<W: Write> Watcher<'_, W> {
         }
     }
 
-    fn say_lost(&mut self) {
-        if !std::mem::replace(&mut self.is_lost, true) {
-            self.bars.say(&format!(
+    fn say_lost(&mut self, error: &ClientError) {
+        if std::mem::replace(&mut self.is_lost, true) {
+            return;
+        }
+        self.bars.say(&match error {
+            ClientError::NotNow { message } => format!("note: {message}"),
+            ClientError::OutOfReach { .. }
+            | ClientError::Refused { .. }
+            | ClientError::Unknown { .. }
+            | ClientError::Answer(_) => format!(
                 "note: no coordinator answers at {} at the moment; this goes on once it does",
                 self.client.address()
-            ));
-        }
+            ),
+        });
     }
 
-    async fn lost(&mut self) {
-        self.say_lost();
+    async fn lost(&mut self, error: &ClientError) {
+        self.say_lost(error);
         tokio::time::sleep(PAUSE_MAX).await;
     }
 
@@ -344,12 +386,25 @@ impl<W: Write> Watcher<'_, W> {
     }
 }
 
+/// What the same command does when it is given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It watches the same run.
+    TheSame,
+    /// It starts another one.
+    Another,
+}
+
 /// What is said when the one who watches leaves.
-pub fn leave(client: &Client, run: RunId) {
+pub fn leave(client: &Client, run: RunId, again: Again) {
     let run = brief(run);
     crate::notices::note(&format!("run {run} goes on without you"));
+    let again = match again {
+        Again::TheSame => "; the same `coordinator submit … --wait` watches it again",
+        Again::Another => "",
+    };
     crate::notices::hint(&format!(
-        "`{}` shows how far it is; the same `coordinator submit … --wait` watches it again",
+        "`{}` shows how far it is{again}",
         client.command(&format!("status {run}"))
     ));
     crate::notices::hint(&format!("`{}` ends it", client.command(&format!("cancel {run}"))));

@@ -24,6 +24,7 @@ use crate::local::LocalWorkers;
 use crate::prepare::{REFERENCE_MODEL, resume_command};
 use crate::recording::{self, RecordingError};
 use crate::report::figures::{Figures, Price};
+use crate::report::line::{MESSAGE_CHARS_MAX, one_line};
 use crate::run_args::RunArgs;
 use crate::run_dir::{RESULTS_FILE, RunDir};
 use crate::server::{Server, State};
@@ -258,6 +259,7 @@ impl<'a, W: Write> Foreground<'a, W> {
             }
             Progress::Judged { .. } => counts.settled += 1,
             Progress::Retried { index, job, reason } => {
+                let reason = one_line(&reason, MESSAGE_CHARS_MAX);
                 bars.say(&format!(
                     "note: {job} of {} is tried again: {reason}",
                     name(index)
@@ -266,12 +268,16 @@ impl<'a, W: Write> Foreground<'a, W> {
             Progress::Stuck(reasons) if reasons.is_empty() => bars.say("note: the run moves again"),
             Progress::Stuck(reasons) => {
                 for reason in reasons {
-                    bars.say(&format!("warning: the run cannot move: {reason}"));
+                    // It has what endpoints and workers say.
+                    let why = one_line(&reason.to_string(), MESSAGE_CHARS_MAX);
+                    bars.say(&format!("warning: the run cannot move: {why}"));
                     let resume = resume_command(self.run_dir.path());
                     bars.say(&format!("hint: {}", crate::notices::stuck_hint(&reason, &resume)));
                 }
             }
-            Progress::Notice(notice) => bars.say(&format!("note: {notice}")),
+            Progress::Notice(notice) => {
+                bars.say(&format!("note: {}", one_line(&notice, MESSAGE_CHARS_MAX)));
+            }
             Progress::Started { .. } => {}
             Progress::Paused(summary) => return Some(End::Paused(summary)),
             Progress::Drained => return Some(End::Interrupted),
@@ -306,6 +312,7 @@ impl<'a, W: Write> Foreground<'a, W> {
             }
             RunStatus::Running | RunStatus::Complete => "no key works",
         };
+        let reason = one_line(reason, MESSAGE_CHARS_MAX);
         crate::notices::note(&format!("the run is paused: {reason}"));
         let resume = resume_command(self.run_dir.path());
         let endpoint = summary.endpoint.as_deref().or(match &self.spec.model_at {
@@ -328,23 +335,34 @@ impl<'a, W: Write> Foreground<'a, W> {
         self.run_dir.touch()?;
         crate::notices::note(&tail_note(self.spec.lang, &summary.times));
         let below = self.args.fail_under.filter(|least| figures.pass_at_1() < *least);
-        match &summary.status {
-            RunStatus::Incomplete { reason } | RunStatus::Cancelled { reason } => {
-                crate::notices::note(&format!("the run is incomplete: {reason}"));
-                crate::notices::hint(&format!(
-                    "`{}` tries only the errors again",
-                    resume_command(self.run_dir.path())
-                ));
-                Ok(exit::INCOMPLETE.into())
-            }
-            RunStatus::Running | RunStatus::Complete => Ok(match below {
-                Some(least) => {
-                    crate::notices::note(&format!("Pass@1 is below {least} %"));
-                    exit::FAIL_UNDER.into()
-                }
-                None => ExitCode::SUCCESS,
-            }),
+        if let Some((note, hint)) = way_on(&summary.status, &resume_command(self.run_dir.path())) {
+            crate::notices::note(&note);
+            crate::notices::hint(&hint);
+            return Ok(exit::INCOMPLETE.into());
         }
+        Ok(match below {
+            Some(least) => {
+                crate::notices::note(&format!("Pass@1 is below {least} %"));
+                exit::FAIL_UNDER.into()
+            }
+            None => ExitCode::SUCCESS,
+        })
+    }
+}
+
+/// What is said of a run that came to less than everything, and how to go on with it; none if it did not.
+fn way_on(status: &RunStatus, resume: &str) -> Option<(String, String)> {
+    let said = |how: &str, reason: &str| format!("the run is {how}: {}", one_line(reason, MESSAGE_CHARS_MAX));
+    match status {
+        RunStatus::Running | RunStatus::Complete => None,
+        RunStatus::Incomplete { reason } => Some((
+            said("incomplete", reason),
+            format!("`{resume}` tries only the errors again"),
+        )),
+        RunStatus::Cancelled { reason } => Some((
+            said("cancelled", reason),
+            format!("`{resume}` goes on with what is not settled"),
+        )),
     }
 }
 
@@ -408,6 +426,23 @@ mod tests {
     struct Line {
         #[command(flatten)]
         run: RunArgs,
+    }
+
+    #[test]
+    fn run_that_came_to_less_is_told_of_harmlessly_with_the_command_that_goes_on() {
+        let resume = "coordinator run --resume d";
+        let reason = "2 errors\x1b[2J\nreally".to_owned();
+        let of = |status| way_on(&status, resume).unwrap();
+        let note = "the run is incomplete: 2 errors [2J really".to_owned();
+        let hint = format!("`{resume}` tries only the errors again");
+        let incomplete = RunStatus::Incomplete {
+            reason: reason.clone(),
+        };
+        assert_eq!(of(incomplete), (note, hint));
+        let note = "the run is cancelled: 2 errors [2J really".to_owned();
+        let hint = format!("`{resume}` goes on with what is not settled");
+        assert_eq!(of(RunStatus::Cancelled { reason }), (note, hint));
+        assert_eq!(way_on(&RunStatus::Complete, resume), None);
     }
 
     #[test]

@@ -18,10 +18,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use self::blobs::BlobService;
-pub use self::control::{Activity, ControlService, Submissions, warning};
+pub use self::control::{Activity, ControlService, RUN_DIR_PREFIX, Submissions, warning};
 use crate::blobs::Blobs;
 use crate::driver::{Events, Links};
 
+/// How long the first message of a link may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Characters of a reason that are stored.
 const REASON_CHARS_MAX: usize = 600;
 /// Bytes of the patches and of the notes of a session's outcome that are stored, each; those that do not fit are left
@@ -63,9 +65,10 @@ impl v1::link_server::Link for LinkService {
         request: Request<Streaming<v1::WorkerMsg>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
         let mut incoming = request.into_inner();
-        let first = incoming
-            .message()
-            .await?
+        let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message());
+        let first = first
+            .await
+            .map_err(|_| Status::deadline_exceeded("a link begins with hello, and none came"))??
             .ok_or_else(|| Status::invalid_argument("a link begins with hello"))?;
         // The version comes first: the rest of a newer worker's hello may not be readable here.
         if let Some(v1::worker_msg::Msg::Hello(hello)) = &first.msg

@@ -7,6 +7,7 @@
 mod address;
 mod fleet;
 mod overview;
+mod own_run;
 mod screen;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +27,15 @@ use tokio::sync::mpsc;
 
 use self::fleet::Fleet;
 use self::overview::{At, Over, Overview};
+pub(crate) use self::own_run::is_described;
+use self::own_run::{OwnRun, Submitting};
 use self::screen::Screen;
 use crate::driver::Events;
 use crate::exit;
 use crate::report::figures::Figures;
 use crate::report::line::{MESSAGE_CHARS_MAX, NAME_CHARS_MAX, one_line};
 use crate::rpc::warning;
+use crate::run_args::SpecArgs;
 use crate::server::{Server, Setting, State, Url};
 use crate::store::{Health, StoreError};
 
@@ -50,7 +54,8 @@ const LAST_LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Workers join with `worker join --role gen --slots 8` and `worker join --role eval --slots 8`, runs come with \
-`coordinator submit`.
+`coordinator submit`. A run that is described here as there, as with `--problems FILE --model MODEL`, is submitted at \
+once; the same command again goes on with it.
 
 Exit codes: 0 done · 1 error · 2 usage · 3 done, but some problems have no verdict (--exit-when-done) · \
 130 interrupted while runs are open (they go on at the next start)")]
@@ -85,6 +90,15 @@ pub struct StartArgs {
     /// End once there was a run and every run is over
     #[arg(long)]
     pub exit_when_done: bool,
+    /// A run to submit at once; none unless the command line describes one.
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// The endpoint of the generation workers that this run asks [default: the one that they offer]
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Option<String>,
+    /// Whether the command line describes a run.
+    #[arg(skip)]
+    pub describes_run: bool,
 }
 
 /// Serves until it is told to stop.
@@ -104,9 +118,11 @@ pub fn run(args: &StartArgs) -> anyhow::Result<ExitCode> {
 
 async fn start(args: &StartArgs) -> anyhow::Result<ExitCode> {
     let mut interrupts = Interrupts::listen().context("listen for signals")?;
+    let own_run = OwnRun::of(args)?;
     let output_dir = output_dir(&args.output_dir)?;
     let (listener, bound) = address::listen(&args.listen, args.insecure).await?;
     let state = open(&args.data_dir)?;
+    let blobs = state.blobs.clone();
     std::fs::create_dir_all(&output_dir).map_err(|error| {
         anyhow!(
             "failed to make the directory `{}`: {error}\nhint: name another one with `--output-dir`",
@@ -134,9 +150,14 @@ async fn start(args: &StartArgs) -> anyhow::Result<ExitCode> {
                 .to_owned(),
         );
     }
-    let (end, server) = Serving::new(server, url, output_dir, screen.clone(), args.exit_when_done)
-        .serve(&mut interrupts)
-        .await;
+    let own_run_id = own_run.as_ref().map(OwnRun::id);
+    let submitting = match (own_run, server.submissions.clone()) {
+        (Some(own_run), Some(submissions)) => Some(own_run.submit(submissions, &server, blobs, &url)),
+        (Some(_), None) | (None, _) => None,
+    };
+    let mut serving = Serving::new(server, url, output_dir, screen.clone(), args.exit_when_done);
+    serving.own_run = own_run_id;
+    let (end, server) = serving.serve(&mut interrupts, submitting).await;
     let code = finish(end, server, &mut interrupts, &screen, &data_dir).await;
     screen.finish();
     code
@@ -270,6 +291,8 @@ struct Serving {
     output_dir: PathBuf,
     screen: Screen,
     exit_when_done: bool,
+    /// The run that the flags describe.
+    own_run: Option<RunId>,
     fleet: Fleet,
     /// Also read by the task that looks.
     over: Arc<Mutex<Over>>,
@@ -293,6 +316,7 @@ impl Serving {
             output_dir,
             screen,
             exit_when_done,
+            own_run: None,
             fleet: Fleet::default(),
             over: Arc::default(),
             told: BTreeSet::new(),
@@ -303,7 +327,11 @@ impl Serving {
         }
     }
 
-    async fn serve(mut self, interrupts: &mut Interrupts) -> (End, Server) {
+    async fn serve(
+        mut self,
+        interrupts: &mut Interrupts,
+        mut submitting: Option<Submitting>,
+    ) -> (End, Server) {
         let mut overviews = look_around(self.server.events.clone(), Arc::clone(&self.over));
         let end = loop {
             tokio::select! {
@@ -316,6 +344,10 @@ impl Serving {
                         break end;
                     }
                 }
+                submitted = ended(&mut submitting) => match submitted {
+                    Ok(told) => told.into_iter().for_each(|line| self.screen.say(line)),
+                    Err(error) => break End::Broken(error),
+                },
                 Ok(()) = self.server.health.changed() => {
                     let health = self.server.health.borrow_and_update().clone();
                     match health {
@@ -466,7 +498,9 @@ impl Serving {
             }
         }
         self.at = At::Work;
-        if !self.exit_when_done || !seen.is_done() {
+        // What was seen before the run of the flags came says nothing of it.
+        let has_own = self.own_run.is_none_or(|run| seen.known.contains(&run));
+        if !self.exit_when_done || !has_own || !seen.is_done() {
             self.done_since = None;
             return None;
         }
@@ -506,6 +540,16 @@ fn look_around(events: Events, over: Arc<Mutex<Over>>) -> mpsc::Receiver<Overvie
         }
     });
     receiver
+}
+
+/// What submitting came to, once; never comes where nothing is submitted.
+async fn ended(submitting: &mut Option<Submitting>) -> anyhow::Result<Option<String>> {
+    let Some(task) = submitting else {
+        return std::future::pending().await;
+    };
+    let ended = task.await;
+    *submitting = None;
+    ended.context("submit the run")?
 }
 
 /// Ctrl-C, and requests to end. Listened to from the beginning to the end, so that none is lost.

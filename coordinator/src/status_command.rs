@@ -49,6 +49,9 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
                 print_json(&run)?;
             } else {
                 print(&details(&run))?;
+                if let Some(way_on) = way_on(&client, &run) {
+                    crate::notices::hint(&way_on);
+                }
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -111,7 +114,11 @@ fn overview(runs: &[SeenRun], workers: &[SeenWorker]) -> String {
     for run in runs {
         for warning in &run.warnings {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "warning: run {}: {warning}", short(run.run, chars));
+            let _ = writeln!(
+                text,
+                "warning: run {} cannot move: {warning}",
+                short(run.run, chars)
+            );
         }
     }
     text
@@ -205,7 +212,7 @@ fn details(run: &SeenRun) -> String {
         let _ = writeln!(text, "{name:widest$}  {value}");
     }
     for warning in &run.warnings {
-        let _ = writeln!(text, "warning: {warning}");
+        let _ = writeln!(text, "warning: the run cannot move: {warning}");
     }
     text
 }
@@ -246,8 +253,9 @@ pub(crate) fn way_on(client: &Client, run: &SeenRun) -> Option<String> {
         SeenState::Active | SeenState::Complete => None,
         SeenState::Incomplete => Some(format!("`{retry}` tries only the errors again")),
         SeenState::Cancelled => Some(format!("`{retry}` goes on with what is not settled")),
+        // The warnings have the command that brings a key.
         SeenState::Paused => Some(format!(
-            "once a generation worker has a key that works (`{}` shows them), `{retry}` goes on",
+            "it goes on by itself once a generation worker joins with a key that works; `{}` shows the workers",
             client.command("workers")
         )),
     }
@@ -264,7 +272,8 @@ mod tests {
     #[test]
     fn overview_is_a_table_with_the_fleet_and_the_warnings_below() {
         let mut stuck = status(0x1b4e_28ba << 96);
-        stuck.warnings = vec!["no evaluation worker has joined: `worker join --role eval`\x1b[2J".to_owned()];
+        stuck.warnings =
+            vec!["no evaluation worker has joined\x1b[2J\nhint: `worker join --role eval`".to_owned()];
         let mut done = status(0xabcd_ef01 << 96);
         done.state = roundhouse_proto::wire::v1::RunState::Incomplete.into();
         (done.passed_n, done.failed_n, done.errors_n) = (2, 1, 1);
@@ -283,7 +292,8 @@ abcdef01  incomplete  4/4   50.00%  1       reference      CodeContests  baselin
 00000000  active      0/4   -       0       deepseek-chat  CodeContests  baseline_outputs/run_20260209_153045
 
 workers: 2 joined, 1 lost; generation 5/8 slots busy, evaluation 1/2 slots busy
-warning: run 1b4e28ba: no evaluation worker has joined: `worker join --role eval` [2J
+warning: run 1b4e28ba cannot move: no evaluation worker has joined [2J
+hint: `worker join --role eval`
 ";
         assert_eq!(overview(&runs, &fleet_of_three()), wanted);
         assert_eq!(
@@ -298,7 +308,7 @@ warning: run 1b4e28ba: no evaluation worker has joined: `worker join --role eval
         asked.state = roundhouse_proto::wire::v1::RunState::Paused.into();
         asked.reason = "no key works for `deepseek`".to_owned();
         asked.calls_unaccounted_n = 2;
-        asked.warnings = vec!["no worker has a key that works".to_owned()];
+        asked.warnings = vec!["no worker has a key that works\nhint: `worker join`".to_owned()];
         let wanted = "\
 run        1b4e28ba-0000-0000-0000-000000000000
 state      paused: no key works for `deepseek`
@@ -314,7 +324,8 @@ jobs       1 waiting, 2 at work
 tokens     1,234,567 of 12 calls (1,000,000 in, of these 0 cached; 234,567 out, of these 0 reasoning), and 2 calls \
 whose tokens are not known
 served by  8 generation slots and 4 evaluation slots at most, on hosts with 16 cores
-warning: no worker has a key that works
+warning: the run cannot move: no worker has a key that works
+hint: `worker join`
 ";
         assert_eq!(details(&asked.try_into().unwrap()), wanted);
     }

@@ -3,8 +3,9 @@
 //! The problems are read and checked here; blobs go up first, then the specification, then the run. Its id follows
 //! from what is asked, so that the same command again means the same run, whatever was lost on the way.
 
+mod asked;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,29 +13,28 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use roundhouse_core::Stamp;
-use roundhouse_core::run::{DataSet, RunSpec};
+use roundhouse_core::run::RunSpec;
 use roundhouse_proto::wire::{Fields, v1};
-use roundhouse_proto::{Digest, PromptSet, RunId};
+use roundhouse_proto::{Digest, RunId};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+use tonic::Code;
 use uuid::Uuid;
 
+pub use self::asked::{Templates, id_of, put_together};
 use crate::client::find::brief;
 use crate::client::seen::{SeenRun, SeenState};
 use crate::client::table::{print, print_json};
 use crate::client::upload::{Sent, upload};
-use crate::client::{Client, CoordinatorArgs, block_on, bytes_of};
+use crate::client::{Client, ClientError, CoordinatorArgs, block_on, bytes_of};
 use crate::console::progress::tail_note;
 use crate::console::text::Texts;
 use crate::console::{Console, Mode, Progress, Terminal};
-use crate::dataset;
-use crate::driver::stamp;
 use crate::exit;
-use crate::follow::{self, Follower, to_the_end};
-use crate::prepare::Plan;
+use crate::follow::{self, Again, Follower, to_the_end};
 use crate::report::line::{NAME_CHARS_MAX, one_line};
 use crate::report::read_back::read_back;
+use crate::rpc::RUN_DIR_PREFIX;
 use crate::run_args::{SpecArgs, percent};
 use crate::run_dir::{RESULTS_FILE, name, write_results};
 use crate::status_command::{state, way_on};
@@ -42,8 +42,6 @@ use crate::subject::Subject;
 
 /// How often blobs go up that the coordinator says it lacks.
 const ROUNDS_MAX: u32 = 3;
-/// Keeps these ids apart from whatever else is hashed.
-const ID_DOMAIN: &str = "roundhouse run 1";
 
 /// What is submitted, and where to.
 #[derive(Debug, Args)]
@@ -89,6 +87,9 @@ pub struct SubmitArgs {
 /// One part of a path that leads nowhere else.
 fn directory_name(text: &str) -> Result<String, String> {
     match name::check(text) {
+        Ok(()) if text.starts_with(RUN_DIR_PREFIX) => {
+            Err(format!("expected a name that does not begin with `{RUN_DIR_PREFIX}` as those of runs do"))
+        }
         Ok(()) => Ok(text.to_owned()),
         Err(_) => Err(
             "expected one part of a path: no `/`, no `\\`, no control character, not beginning with a dot, at most \
@@ -117,7 +118,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
 async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     let spec_args = &args.spec;
     let subject = Subject::of_fleet(spec_args, args.endpoint.as_deref())?;
-    let (prompt_set, prompts) = prompts(spec_args.prompts.as_deref())?;
+    let templates = Templates::of(spec_args.prompts.as_deref())?;
     let client = Client::new(&args.at.coordinator);
     let mut console = args
         .wait
@@ -129,34 +130,8 @@ async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     if let Some(console) = &mut console {
         console.loading(loaded.info.format.title());
     }
-    let problems = dataset::select(
-        &loaded.problems,
-        spec_args.limit,
-        &spec_args.ids,
-        spec_args.filter.as_deref(),
-    )?;
-    crate::notices::loaded(&loaded, &subject.model);
-    let plan = Plan {
-        args: spec_args,
-        model: &subject.model,
-        model_at: subject.model_at.clone(),
-        playback: subject.playback.as_ref(),
-        loaded: &loaded,
-        source: &source,
-        problems,
-        prompts,
-        prompt_set,
-        // The fleet has what it has.
-        workers: 0,
-        eval_workers: 0,
-    };
-    let (mut spec, parts) = plan.put_together(stamp());
+    let (mut spec, parts) = put_together(spec_args, &subject, templates, (&loaded, &source))?;
     drop(loaded);
-    if let Some(playback) = &subject.playback {
-        for warning in playback.warnings(&spec) {
-            crate::notices::warning(&warning);
-        }
-    }
     let under = args.name.as_deref().unwrap_or_default();
     spec.run = if args.new {
         RunId(Uuid::new_v4())
@@ -165,11 +140,14 @@ async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     };
     let blobs = parts.into_iter().map(|part| (Digest::of(&part), part)).collect();
     let submitted = hand_over(&client, &spec, under, blobs).await?;
-    if submitted.repeated {
-        crate::notices::note(&format!(
-            "run {} was submitted before; `--new` starts another",
-            brief(spec.run)
-        ));
+    let known = match submitted.repeated {
+        true => client.run(spec.run).await?,
+        false => None,
+    };
+    if let Some(known) = &known {
+        let (note, hint) = of_repeated(&client, known);
+        crate::notices::note(&note);
+        crate::notices::hint(&hint);
     }
     match console {
         Some(console) => watch(&client, args, &spec, &submitted, console).await,
@@ -180,6 +158,13 @@ async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
                 print(&format!("{}\n{}\n", submitted.run, submitted.dir))?;
             }
             let run = brief(spec.run);
+            if known.is_some_and(|known| known.state.is_at_rest()) {
+                crate::notices::hint(&format!(
+                    "`{}` brings its files here",
+                    client.command(&format!("fetch {run}"))
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
             crate::notices::hint(&format!(
                 "`{}` shows how far it is; the same command with `--wait` watches it; `{}` brings its files here",
                 client.command(&format!("status {run}")),
@@ -190,51 +175,18 @@ async fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The templates that replace built-in ones, and the addresses of all.
-#[cfg(feature = "local")]
-fn prompts(dir: Option<&Path>) -> anyhow::Result<(PromptSet, BTreeMap<String, Digest>)> {
-    let set = dir
-        .map(crate::prompts_command::load)
-        .transpose()?
-        .unwrap_or_default();
-    let hashes = crate::prompts_command::addresses(&set);
-    Ok((set, hashes))
-}
-
-/// A build without workers has no templates: the run's provenance names none, and none can be checked.
-#[cfg(not(feature = "local"))]
-fn prompts(dir: Option<&Path>) -> anyhow::Result<(PromptSet, BTreeMap<String, Digest>)> {
-    match dir {
-        None => Ok((PromptSet::default(), BTreeMap::new())),
-        Some(_) => Err(exit::usage(
-            "`--prompts` needs a build that knows the templates\nhint: build the coordinator with its default features"
-                .to_owned(),
-        )),
+/// What is said of a run that was there before: how it stands, and how to go on.
+fn of_repeated(client: &Client, known: &SeenRun) -> (String, String) {
+    let before = format!("run {} was submitted before", brief(known.run));
+    let another = "`--new` starts another";
+    if !known.state.is_at_rest() {
+        return (before, another.to_owned());
     }
-}
-
-/// The id of a run of which this is asked: all that makes a difference to what comes out, and where it is put.
-fn id_of(spec: &RunSpec, name: &str) -> anyhow::Result<RunId> {
-    let asked = RunSpec {
-        run: RunId(Uuid::nil()),
-        started: Stamp {
-            unix_us: 0,
-            offset_s: 0,
-        },
-        version: String::new(),
-        workers: 0,
-        eval_workers: 0,
-        data_set: DataSet {
-            // The file is known by its content.
-            path: String::new(),
-            ..spec.data_set.clone()
-        },
-        ..spec.clone()
-    };
-    let text = serde_json::to_vec(&(ID_DOMAIN, name, asked)).context("encode the run")?;
-    let mut id = [0; 16];
-    id.copy_from_slice(&Digest::of(&text).0[..16]);
-    Ok(RunId(uuid::Builder::from_custom_bytes(id).into_uuid()))
+    let way_on = way_on(client, known).map(|way_on| format!("{way_on}; "));
+    (
+        format!("{before} and is {}", state(known)),
+        way_on.unwrap_or_default() + another,
+    )
 }
 
 /// Makes the coordinator take the run in, or finds that it has.
@@ -244,12 +196,16 @@ async fn hand_over(
     name: &str,
     mut blobs: BTreeMap<Digest, Bytes>,
 ) -> anyhow::Result<Submitted> {
-    if let Some(before) = client.run(spec.run).await? {
-        return Ok(Submitted {
-            run: spec.run,
-            dir: before.dir,
+    let known = async || {
+        let known = client.run(spec.run).await?;
+        anyhow::Ok(known.map(|known| Submitted {
+            run: known.run,
+            dir: known.dir,
             repeated: true,
-        });
+        }))
+    };
+    if let Some(known) = known().await? {
+        return Ok(known);
     }
     let text = Bytes::from(serde_json::to_vec(spec).context("encode the run")?);
     let digest = Digest::of(&text);
@@ -266,7 +222,18 @@ async fn hand_over(
                 let (mut control, request) = (client.control(), request.clone());
                 async move { control.submit(request).await }
             })
-            .await?;
+            .await;
+        let reply = match reply {
+            // Somebody else submitted the same a moment ago: all that differs is when.
+            Err(ClientError::Refused {
+                code: Code::AlreadyExists,
+                message,
+            }) => match known().await? {
+                Some(known) => return Ok(known),
+                None => bail!(message),
+            },
+            reply => reply?,
+        };
         if reply.missing.is_empty() {
             return Ok(Submitted {
                 run: spec.run,
@@ -314,6 +281,10 @@ async fn watch(
 ) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for a request to end")?;
+    let again = match args.new {
+        true => Again::Another,
+        false => Again::TheSame,
+    };
     let leaving = async {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -346,9 +317,9 @@ async fn watch(
         Ok(ended(client, args, follower.run(), read.figures.pass_at_1()))
     };
     tokio::select! {
-        ended = watching => ended.inspect_err(|_| follow::leave(client, spec.run)),
+        ended = watching => ended.inspect_err(|_| follow::leave(client, spec.run, again)),
         () = leaving => {
-            follow::leave(client, spec.run);
+            follow::leave(client, spec.run, again);
             Ok(exit::INTERRUPTED.into())
         }
     }
@@ -416,34 +387,6 @@ mod tests {
         (*Fixture::sample().run.spec).clone()
     }
 
-    #[test]
-    fn id_follows_from_what_is_asked_and_from_nothing_else() {
-        let asked = spec();
-        let id = id_of(&asked, "").unwrap();
-        assert_eq!(id.0.get_version_num(), 8);
-        let mut same = asked.clone();
-        same.run = RunId(Uuid::new_v4());
-        same.started.unix_us += 1;
-        same.version = "9.9.9".to_owned();
-        same.data_set.path = "elsewhere.jsonl".to_owned();
-        assert_eq!(id_of(&same, "").unwrap(), id);
-
-        let mut others = vec![id_of(&asked, "a").unwrap()];
-        let mut other = asked.clone();
-        other.session.model = "another".to_owned();
-        others.push(id_of(&other, "").unwrap());
-        let mut other = asked.clone();
-        other.session.sampling.temperature = 0.5;
-        others.push(id_of(&other, "").unwrap());
-        let mut other = asked.clone();
-        other.problems.pop();
-        others.push(id_of(&other, "").unwrap());
-        others.push(id);
-        others.sort();
-        others.dedup();
-        assert_eq!(others.len(), 5);
-    }
-
     #[tokio::test]
     async fn run_is_handed_over_with_its_blobs_once_and_the_second_time_it_is_the_same() {
         let fake = Fake::start().await;
@@ -474,10 +417,55 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn run_that_somebody_else_submits_at_the_same_time_is_the_same_run() {
+        let fake = Fake::start().await;
+        let asked = spec();
+        // It comes between this client's first look and its own submission.
+        fake.known().submitted_by_another = true;
+        let submitted = hand_over(&fake.client(), &asked, "", BTreeMap::new()).await;
+        let submitted = submitted.unwrap();
+        assert_eq!((submitted.run, submitted.repeated), (asked.run, true));
+        assert_eq!(submitted.dir, fake.known().runs[0].dir);
+    }
+
+    #[tokio::test]
+    async fn run_that_was_submitted_before_is_told_of_with_the_way_on() {
+        use roundhouse_proto::wire::v1::RunState;
+
+        let fake = Fake::start().await;
+        let client = fake.client();
+        let at = fake.address();
+        let run = "00000000";
+        for (state, note, hint) in [
+            (RunState::Active, String::new(), String::new()),
+            (RunState::Complete, " and is complete".to_owned(), String::new()),
+            (
+                RunState::Incomplete,
+                " and is incomplete: why".to_owned(),
+                format!("`coordinator retry {run} --coordinator {at}` tries only the errors again; "),
+            ),
+            (
+                RunState::Cancelled,
+                " and is cancelled: why".to_owned(),
+                format!("`coordinator retry {run} --coordinator {at}` goes on with what is not settled; "),
+            ),
+        ] {
+            let mut status = crate::client::fake::status(5);
+            status.state = state.into();
+            if !matches!(state, RunState::Active | RunState::Complete) {
+                status.reason = "why".to_owned();
+            }
+            let told = of_repeated(&client, &status.try_into().unwrap());
+            let before = format!("run {run} was submitted before");
+            assert_eq!(told, (before + &note, hint + "`--new` starts another"));
+        }
+    }
+
     #[test]
     fn name_is_one_part_of_a_path() {
         assert_eq!(args("--name exp-1").unwrap().name.as_deref(), Some("exp-1"));
-        for name in ["../up", "a/b", "/abs", ".hidden", "..", "a\\b"] {
+        for name in ["run_1", "../up", "a/b", "/abs", ".hidden", "..", "a\\b"] {
             assert!(args(&format!("--name {name}")).is_err(), "{name}");
         }
     }

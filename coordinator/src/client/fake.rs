@@ -74,6 +74,8 @@ pub(crate) struct Known {
     /// Newest first.
     pub(crate) runs: Vec<v1::RunStatus>,
     pub(crate) submitted: Vec<v1::SubmitRequest>,
+    /// Another client is quicker with the run that is submitted next.
+    pub(crate) submitted_by_another: bool,
     pub(crate) cancelled: Vec<v1::CancelRequest>,
     pub(crate) retried: u64,
     /// One for each watcher that comes.
@@ -260,6 +262,11 @@ impl Control for Service {
                 missing,
                 dir,
             }));
+        }
+        if std::mem::take(&mut known.submitted_by_another) {
+            let id = u128::from_be_bytes(request.run[..].try_into().unwrap());
+            known.runs.insert(0, status(id));
+            return Err(Status::already_exists("it asks for something else"));
         }
         let repeated = known.runs.iter().any(|status| status.run == request.run);
         if !repeated {

@@ -6,7 +6,7 @@ use roundhouse_proto::wire::{Fields, WireError, v1};
 use roundhouse_proto::{Failure, Isolation, Language, Role, RunId, Usage, WorkerId};
 use serde::Serialize;
 
-use crate::report::line::{NAME_CHARS_MAX, one_line};
+use crate::report::line::{NAME_CHARS_MAX, hinted_lines, one_line};
 
 /// Most warnings of one run.
 const WARNINGS_MAX: usize = 64;
@@ -113,7 +113,7 @@ pub struct SeenRun {
     pub evaluation_slots: u32,
     /// Processor cores of its workers' hosts.
     pub cores: u32,
-    /// Why it does not move, with the command that helps.
+    /// Why it does not move; the command that helps is on a line of its own, `hint: …`.
     pub warnings: Vec<String>,
 }
 
@@ -160,7 +160,11 @@ impl TryFrom<v1::RunStatus> for SeenRun {
             generation_slots: fields.number("generation_slots", status.generation_slots)?,
             evaluation_slots: fields.number("evaluation_slots", status.evaluation_slots)?,
             cores: fields.number("cores", status.cores)?,
-            warnings: status.warnings.iter().map(|text| reason(text)).collect(),
+            warnings: status
+                .warnings
+                .iter()
+                .map(|text| hinted_lines(text, REASON_CHARS_MAX))
+                .collect(),
         })
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use roundhouse_proto::Digest;
 use roundhouse_proto::wire::{CHUNK_MAX_BYTES, DIGESTS_MAX, Fields, v1};
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, Moving};
 
 /// Blobs on their way at a time: their disk syncs many together far quicker.
 const AT_ONCE: usize = 16;
@@ -100,11 +100,14 @@ async fn stat(client: &Client, digests: &[Digest]) -> Result<BTreeMap<Digest, He
 /// Sends a blob from an offset on; should that be refused or cut off, whole. Gives its length.
 async fn write(client: &Client, digest: Digest, part: Bytes, from: u64) -> Result<u64, ClientError> {
     let mut tries = 0;
+    let moving = Moving::default();
     let reply = client
-        .ask(|| {
+        .ask_moving(&moving, || {
             let from = if tries == 0 { from } else { 0 };
             tries += 1;
             let (mut blobs, pieces) = (client.blobs(), pieces(digest, &part, from));
+            let moving = moving.clone();
+            let pieces = pieces.inspect(move |_| moving.piece_left());
             async move { blobs.write(stream::iter(pieces)).await }
         })
         .await?;

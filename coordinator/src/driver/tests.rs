@@ -89,10 +89,22 @@ async fn driver_that_waits_for_a_store_that_fails_stops_when_it_is_told_to() {
     let bench = driver_of_a_failing_store().await;
     // So many that neither the committer nor the driver takes any more.
     let mut link = 0;
-    while let Ok(true) = tokio::time::timeout(Duration::from_secs(1), bench.events.send(joined(link))).await {
-        link += 1;
-    }
+    let full = async {
+        while link <= QUEUE_MAX + EVENTS_MAX && bench.events.send(joined(link)).await {
+            link += 1;
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, full)
+        .await
+        .expect("there is so much room");
     assert!(link > QUEUE_MAX + EVENTS_MAX, "{link}");
+    // Full it is as well: nothing was stored meanwhile.
+    let no_more = tokio::time::timeout(Duration::from_millis(300), async {
+        while bench.events.send(joined(link)).await {
+            link += 1;
+        }
+    });
+    assert!(no_more.await.is_err());
     drop(bench.stop);
     ends(bench.driving).await;
     assert!(!bench.events.send(joined(0)).await);

@@ -111,12 +111,22 @@ fn follower(out: &mut Vec<u8>) -> Follower<&mut Vec<u8>> {
 
 /// What is printed, and what people are told, of these updates.
 fn followed(updates: Vec<What>) -> (String, Vec<String>) {
+    let now = Instant::now();
+    let at_once = |what| (Duration::ZERO, what);
+    followed_over_time(now, updates.into_iter().map(at_once))
+}
+
+/// As [`followed`], each after a time since `begun`.
+fn followed_over_time(
+    begun: Instant,
+    updates: impl IntoIterator<Item = (Duration, What)>,
+) -> (String, Vec<String>) {
     let mut out = Vec::new();
     let mut follower = follower(&mut out);
     let mut said = Vec::new();
-    for what in updates {
+    for (after, what) in updates {
         let update = v1::RunUpdate { what: Some(what) };
-        said.extend(follower.take_in(update.try_into().unwrap()));
+        said.extend(follower.take_in(update.try_into().unwrap(), begun + after));
     }
     drop(follower);
     (String::from_utf8(out).unwrap(), said)
@@ -174,24 +184,79 @@ fn nothing_is_printed_before_there_are_slots_and_an_index_out_of_range_is_passed
     assert_eq!(printed, "");
 }
 
+fn stuck(whys: &[&str]) -> What {
+    What::Status(seen(|status| {
+        status.warnings = whys.iter().map(|why| (*why).to_owned()).collect();
+    }))
+}
+
 #[test]
-fn warnings_and_notices_are_said_once_and_cannot_steer_a_terminal() {
-    let stuck = |text: &str| What::Status(seen(|status| status.warnings = vec![text.to_owned()]));
-    let (_, said) = followed(vec![
-        stuck("no evaluation worker\x1b[2J"),
-        stuck("no evaluation worker\x1b[2J"),
-        What::Notice("a key is refused\nreally".to_owned()),
-        What::Notice("a key is refused\nreally".to_owned()),
-        // The same as a warning that was said.
-        What::Notice("no evaluation worker\x1b[2J".to_owned()),
-        stuck("no endpoint"),
-    ]);
+fn notices_are_said_once_and_cannot_steer_a_terminal() {
+    let notice = || What::Notice("a key is refused\nreally\x1b[2J".to_owned());
+    let (_, said) = followed(vec![notice(), notice(), What::Notice("another".to_owned())]);
+    assert_eq!(said, ["note: a key is refused really [2J", "note: another"]);
+}
+
+#[test]
+fn run_that_cannot_move_is_said_to_once_it_has_lasted_and_again_after_it_moved() {
+    let missing = "no evaluation worker\x1b[2J\nhint: `worker join\x1b`";
+    let seconds = Duration::from_secs;
+    let (_, said) = followed_over_time(
+        Instant::now(),
+        [
+            // Workers come back after a restart.
+            (0, stuck(&[missing])),
+            (1, stuck(&[])),
+            (10, stuck(&[missing])),
+            (12, stuck(&[missing])),
+            (13, stuck(&[missing, "no endpoint"])),
+            (14, stuck(&[missing, "no endpoint"])),
+            (18, stuck(&[missing, "no endpoint"])),
+            (19, stuck(&[])),
+            (20, stuck(&["no endpoint"])),
+            (25, stuck(&["no endpoint"])),
+        ]
+        .map(|(after, what)| (seconds(after), what)),
+    );
     let wanted = [
-        "warning: the run cannot move: no evaluation worker [2J",
-        "note: a key is refused really",
+        "warning: the run cannot move: no evaluation worker [2J\nhint: `worker join `",
+        "warning: the run cannot move: no endpoint",
+        "note: the run moves again",
         "warning: the run cannot move: no endpoint",
     ];
     assert_eq!(said, wanted);
+}
+
+#[test]
+fn run_that_is_paused_is_said_to_be_so_at_once() {
+    let paused = seen(|status| {
+        status.state = RunState::Paused.into();
+        status.warnings = vec!["no key works\nhint: `worker join`".to_owned()];
+    });
+    let (_, said) = followed(vec![What::Status(paused)]);
+    assert_eq!(
+        said,
+        ["warning: the run cannot move: no key works\nhint: `worker join`"]
+    );
+}
+
+#[test]
+fn reports_of_a_pause_are_not_those_of_the_end() {
+    let mut out = Vec::new();
+    let mut follower = follower(&mut out);
+    let mut overs = Vec::new();
+    for what in [
+        What::ReportsWritten(true),
+        // It went on before the pause was told of.
+        What::Status(seen(|_| {})),
+        What::Status(complete()),
+        What::ReportsWritten(true),
+    ] {
+        let update = v1::RunUpdate { what: Some(what) };
+        follower.take_in(update.try_into().unwrap(), Instant::now());
+        overs.push(follower.is_over());
+    }
+    assert_eq!(overs, [false, false, false, true]);
 }
 
 #[test]
@@ -204,7 +269,7 @@ fn run_is_over_when_it_is_at_rest_and_its_reports_are_written() {
         What::Status(seen(|status| status.state = RunState::Paused.into())),
     ] {
         let update = v1::RunUpdate { what: Some(what) };
-        follower.take_in(update.try_into().unwrap());
+        follower.take_in(update.try_into().unwrap(), Instant::now());
         overs.push(follower.is_over());
     }
     assert_eq!(overs, [false, true]);

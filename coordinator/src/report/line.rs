@@ -8,6 +8,12 @@ pub(crate) const MESSAGE_CHARS_MAX: usize = 300;
 /// Most characters of a name or a path on one line; longer than any path the system takes.
 pub(crate) const NAME_CHARS_MAX: usize = 4096;
 
+/// What begins a line with a hint, with the end of the line before.
+const HINT_BREAK: &str = "\nhint: ";
+
+/// Most hints below one text.
+const HINTS_MAX: usize = 4;
+
 /// The text on one line: characters that steer a terminal or turn the direction of writing become spaces, and
 /// what is longer than `chars_max` ends in `…`.
 pub(crate) fn one_line(text: &str, chars_max: usize) -> String {
@@ -20,6 +26,18 @@ pub(crate) fn one_line(text: &str, chars_max: usize) -> String {
         line.push(if is_steering(c) { ' ' } else { c });
     }
     line
+}
+
+/// A text with the hints below it, each on a line of its own that is harmless as with [`one_line`]; every other line
+/// break becomes a space. Only for texts of a coordinator, which puts nobody else's hints on lines of their own.
+pub(crate) fn hinted_lines(text: &str, chars_max: usize) -> String {
+    let mut parts = text.trim().split(HINT_BREAK);
+    let mut lines = one_line(parts.next().unwrap_or_default(), chars_max);
+    for hint in parts.take(HINTS_MAX) {
+        lines.push_str(HINT_BREAK);
+        lines.push_str(&one_line(hint, chars_max));
+    }
+    lines
 }
 
 /// As [`one_line`], and without the strings that readers of REPORT.txt search for.
@@ -48,6 +66,17 @@ mod tests {
         );
         assert_eq!(one_line("abcdef", 3), "abc…");
         assert_eq!(one_line("abc", 3), "abc");
+    }
+
+    #[test]
+    fn hints_stay_on_lines_of_their_own_and_nothing_else_does() {
+        assert_eq!(
+            hinted_lines("no\x1b[2J\nway\nhint: `a\tb`\nhint: c\nd", 100),
+            "no [2J way\nhint: `a b`\nhint: c d"
+        );
+        assert_eq!(hinted_lines("abcdef\nhint: ghijkl", 3), "abc…\nhint: ghi…");
+        let many = format!("why{}", "\nhint: x".repeat(10));
+        assert_eq!(hinted_lines(&many, 9).lines().count(), 1 + HINTS_MAX);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use roundhouse_core::status::RunState;
 use roundhouse_core::{Coordinator, Event, Now};
 use roundhouse_proto::RunId;
 use roundhouse_proto::wire::{Fields, REASON_MAX_BYTES, v1};
@@ -28,10 +29,14 @@ use crate::watchers::Watchers;
 
 pub use self::activity::Activity;
 pub use self::status::warning;
-pub use self::submission::Submissions;
+pub use self::submission::{RUN_DIR_PREFIX, Submissions};
 
 /// How long an answer may take; longer only while the store fails.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a fetch waits for the reports of a run at rest.
+const REPORTS_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often it looks whether they are written.
+const REPORTS_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Streams of watchers and of files that are open at a time, together.
 const STREAMS_MAX: usize = 256;
 /// Runs of one list.
@@ -80,6 +85,22 @@ impl ControlService {
         let view = look(&self.0.events, move |core, now| core.run_view(now, run)).await?;
         let view = view.ok_or_else(|| unknown(run))?;
         Ok(status::of_run(&view, &self.shown_dir(run), &self.0.url))
+    }
+
+    /// Waits until the files of a run at rest are written: it is at rest a moment earlier, or for long where its
+    /// directory cannot be written.
+    async fn wait_for_reports(&self, run: RunId) -> Result<(), Status> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            // A registry of one knows no other run from it; the core does.
+            let view = look(&self.0.events, move |core, now| core.run_view(now, run)).await?;
+            let view = view.ok_or_else(|| unknown(run))?;
+            let is_written = view.reports_written || view.state == RunState::Active;
+            if is_written || begun.elapsed() >= REPORTS_WAIT_MAX {
+                return Ok(());
+            }
+            tokio::time::sleep(REPORTS_LOOK_EVERY).await;
+        }
     }
 
     /// Which problems of a run, by place, nothing more is done for as things stand.
@@ -251,8 +272,7 @@ impl v1::control_server::Control for ControlService {
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let v1::FetchRequest { run, under } = request.into_inner();
         let run = run_of(Fields::of("FetchRequest"), &run)?;
-        // A registry of one knows no other run from it; the core does.
-        self.status(run).await?;
+        self.wait_for_reports(run).await?;
         let dir = self.dir(run).ok_or_else(|| unknown(run))?;
         let held = (self.stream()?, self.0.activity.begin());
         let files = fetch::files(dir, under, held).await?;

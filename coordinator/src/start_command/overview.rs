@@ -8,8 +8,8 @@ use roundhouse_proto::RunId;
 
 use crate::report::line::{MESSAGE_CHARS_MAX, one_line};
 
-/// Runs that are over and written, so that they need not be looked at again and again: whether every problem of each
-/// has a verdict.
+/// Runs that were over and written, so that they need not be looked at again and again while they are: whether every
+/// problem of each had a verdict.
 pub(super) type Over = BTreeMap<RunId, bool>;
 
 /// When a run is seen first.
@@ -29,7 +29,8 @@ pub(super) struct Overview {
     pub(super) runs: Vec<RunLine>,
     /// Whether every problem of every run has a verdict.
     pub(super) is_complete: bool,
-    has_runs: bool,
+    /// All that there are, newest first.
+    pub(super) known: Vec<RunId>,
 }
 
 /// How a run stands.
@@ -55,12 +56,15 @@ impl Overview {
         let mut overview = Self {
             workers: core.worker_views(now),
             runs: Vec::new(),
-            is_complete: over.values().all(|is_complete| *is_complete),
-            has_runs: false,
+            is_complete: true,
+            known: core.runs(),
         };
-        for run in core.runs().into_iter().rev() {
-            overview.has_runs = true;
-            if over.contains_key(&run) {
+        for run in overview.known.clone().into_iter().rev() {
+            // It may have been tried again since.
+            if let Some(is_complete) = over.get(&run)
+                && core.is_over(run)
+            {
+                overview.is_complete &= is_complete;
                 continue;
             }
             if let Some(view) = core.run_view(now, run) {
@@ -80,7 +84,7 @@ impl Overview {
     /// Whether there was a run, and all are over, or wait for a person, and written.
     pub(super) fn is_done(&self) -> bool {
         let ends = |run: &RunLine| (run.is_over || run.is_paused) && run.is_written;
-        self.has_runs && self.runs.iter().all(ends)
+        !self.known.is_empty() && self.runs.iter().all(ends)
     }
 }
 
@@ -128,9 +132,15 @@ impl RunLine {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use roundhouse_core::record::Stored;
+    use roundhouse_core::{Event, Outbox, Timing};
+    use roundhouse_proto::Digest;
     use uuid::Uuid;
 
     use super::*;
+    use crate::report::fixture::{Fixture, STARTED};
 
     fn run(is_over: bool, is_paused: bool, is_written: bool) -> RunLine {
         RunLine {
@@ -151,7 +161,7 @@ mod tests {
             workers: Vec::new(),
             runs,
             is_complete: true,
-            has_runs,
+            known: vec![RunId(Uuid::from_u128(1)); usize::from(has_runs)],
         };
         overview.is_done()
     }
@@ -169,6 +179,31 @@ mod tests {
             true,
             vec![run(true, false, true), run(false, false, false)]
         ));
+    }
+
+    #[test]
+    fn run_that_is_tried_again_after_it_was_over_is_looked_at_again() {
+        let now = Now {
+            monotonic_ms: 0,
+            wall: STARTED,
+        };
+        let timing = Timing::default();
+        let (stored, mut outbox) = (Stored::default(), Outbox::default());
+        let mut core = Coordinator::start(timing, stored, &BTreeMap::new(), now, &mut outbox);
+        let spec = Arc::clone(&Fixture::sample().run.spec);
+        let run = spec.run;
+        let spec_blob = Digest::of(b"spec");
+        let reason = "why".to_owned();
+        let mut after = |event| {
+            core.handle(now, event, &mut outbox);
+            Overview::of(&core, now, &Over::from([(run, false)]))
+        };
+        after(Event::Submitted { spec, spec_blob });
+        let cancelled = after(Event::CancelRequested { run, reason });
+        assert!(cancelled.is_done() && !cancelled.is_complete && cancelled.runs.is_empty());
+        let again = after(Event::RetryRequested { run });
+        assert!(!again.is_done());
+        assert_eq!(again.open_n(), 1);
     }
 
     #[test]

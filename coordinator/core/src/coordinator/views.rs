@@ -28,6 +28,11 @@ impl Coordinator {
         Some(run.view(now, (ready_n, leased_n), self.stuck(run)))
     }
 
+    /// Whether nothing of a run is to come unless somebody asks for it; also of one that is not known.
+    pub fn is_over(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_none_or(Run::is_over)
+    }
+
     /// How the problems of a run stand, in its order; empty for a run that is not known.
     pub fn problem_views(&self, run: RunId) -> Vec<ProblemView> {
         self.runs.get(&run).map(Run::problem_views).unwrap_or_default()

@@ -24,7 +24,7 @@ use crate::store::in_full;
 /// Bytes of what a run is asked to do; 100,000 problems have less.
 const SPEC_BYTES_MAX: u64 = 256 << 20;
 /// How the name of a run directory begins; no directory of runs is called so.
-const RUN_DIR_PREFIX: &str = "run_";
+pub const RUN_DIR_PREFIX: &str = "run_";
 
 /// Takes runs in. A clone is another handle on the same.
 #[derive(Clone)]
@@ -89,6 +89,12 @@ impl Submissions {
         if let Some(known) = &known
             && known.spec != digest
         {
+            // It may have been entered and not told: whoever entered it then gave up.
+            let blobs = self.0.blobs.clone();
+            let spec_blob = known.spec;
+            if let Asked::Whole(spec) = blocking(move || read(&blobs, run, &spec_blob)).await? {
+                tell(&self.0.events, Event::Submitted { spec, spec_blob }).await?;
+            }
             return Err(Status::already_exists(format!(
                 "run {run} was submitted before and asks for something else\nhint: every run needs an id of its own"
             )));

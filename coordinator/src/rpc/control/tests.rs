@@ -133,6 +133,7 @@ fn spec(n: u128) -> RunSpec {
     let fixture = Fixture::sample().run;
     let mut spec = RunSpec::clone(&fixture.spec);
     spec.run = RunId(Uuid::from_u128(n));
+    // The worker of these tests has no endpoint.
     spec.model_at = ModelAt::Offline;
     spec.problems.truncate(STATEMENTS.len());
     for (problem, statement) in spec.problems.iter_mut().zip(STATEMENTS) {
@@ -546,6 +547,62 @@ async fn run_that_was_taken_in_is_there_after_a_restart_also_without_a_record() 
         bench.get(unstored.run).await.unwrap().dir,
         dir.display().to_string()
     );
+}
+
+#[tokio::test]
+async fn run_that_was_entered_and_not_told_is_known_once_somebody_asks_for_it_again() {
+    let mut bench = Bench::new().await;
+    bench.submit_whole(&spec(1), "").await;
+    let untold = spec(2);
+    let text = Bytes::from(serde_json::to_vec(&untold).unwrap());
+    bench.put(text.clone()).await;
+    let entry = crate::registry::Entry {
+        run: untold.run,
+        spec: Digest::of(&text),
+        dir: bench.dir.path().join("outputs/run_of_2"),
+        name: String::new(),
+    };
+    bench.server.registry.add(entry).unwrap();
+    assert_eq!(bench.get(untold.run).await.unwrap_err().code(), Code::NotFound);
+    let mut later = untold.clone();
+    later.started.unix_us += 1;
+    let refused = bench.submit(&later, "").await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert_eq!(bench.get(untold.run).await.unwrap().problems_n, 2);
+}
+
+#[tokio::test]
+async fn watcher_who_leaves_a_run_that_cannot_move_makes_room_for_another() {
+    let mut bench = Bench::new().await;
+    bench.submit_whole(&spec(1), "").await;
+    let mut updates = bench.watch(spec(1).run).await;
+    assert!(matches!(next(&mut updates).await, Ok(Some(What::Status(_)))));
+    assert_eq!(bench.server.activity.idle_for(), None, "somebody watches");
+    drop(updates);
+    let has_left = async {
+        while bench.server.activity.idle_for().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, has_left).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_of_a_run_that_was_just_cancelled_are_sent_with_its_reports() {
+    let mut bench = Bench::new().await;
+    let run: Bytes = spec(1).run.into();
+    bench.submit_whole(&spec(1), "").await;
+    let reason = String::new();
+    let cancel = v1::CancelRequest {
+        run: run.clone(),
+        reason,
+    };
+    bench.control.cancel(cancel).await.unwrap();
+    let under = "summary.json".to_owned();
+    let request = v1::FetchRequest { run, under };
+    let mut files = bench.control.fetch(request).await.unwrap().into_inner();
+    let chunk = files.message().await.unwrap().unwrap();
+    assert_eq!(chunk.path, "summary.json");
 }
 
 #[tokio::test]

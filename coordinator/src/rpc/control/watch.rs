@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use roundhouse_core::run::RunSpec;
-use roundhouse_core::status::{ProblemView, RunState, RunView};
+use roundhouse_core::status::{ProblemView, RunView};
 use roundhouse_proto::RunId;
 use roundhouse_proto::wire::v1;
 use roundhouse_proto::wire::v1::problem_update::Step;
@@ -101,8 +101,15 @@ impl Telling {
                 return Ok(());
             }
         }
-        while let Some(news) = news.recv().await {
-            self.news(news).await?;
+        loop {
+            tokio::select! {
+                told = news.recv() => match told {
+                    Some(news) => self.news(news).await?,
+                    None => break,
+                },
+                // Of a run that cannot move there may be no news to notice it by.
+                () = self.updates.closed() => return Err(End::Quiet),
+            }
         }
         Err(End::Told(if self.control.0.watchers.is_closed() {
             stopping()
@@ -151,14 +158,14 @@ impl Telling {
             News::GenerationDone { generation_ms } => self.send(What::GenerationDoneMs(generation_ms)).await,
             News::Notice(notice) => self.send(What::Notice(cut(notice))).await,
             News::Changed => self.fresh_status().await.map(drop),
-            News::Paused => {
-                self.fresh_status().await?;
-                self.send(What::ReportsWritten(true)).await
-            }
-            News::Done => {
-                // It may have been opened again since; then it goes on.
-                if is_over(&self.fresh_status().await?) {
-                    self.send(What::ReportsWritten(true)).await?;
+            News::Paused | News::Done => {
+                let view = self.fresh_status().await?;
+                if !view.reports_written {
+                    // It went on since: other reports will be those that count.
+                    return Ok(());
+                }
+                self.send(What::ReportsWritten(true)).await?;
+                if is_over(&view.state) {
                     return Err(End::Quiet);
                 }
                 Ok(())
@@ -167,12 +174,12 @@ impl Telling {
     }
 
     /// How the run stands by now.
-    async fn fresh_status(&self) -> Result<RunState, End> {
+    async fn fresh_status(&self) -> Result<RunView, End> {
         let run = self.run;
         let view = look(&self.control.0.events, move |core, now| core.run_view(now, run)).await;
         let view = view.map_err(End::Told)?.ok_or_else(|| End::Told(unknown(run)))?;
         self.status(&view).await?;
-        Ok(view.state)
+        Ok(view)
     }
 
     async fn status(&self, view: &RunView) -> Result<(), End> {
