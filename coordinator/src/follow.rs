@@ -214,7 +214,11 @@ impl<W: Write> Follower<W> {
         self.console.evaluation_done(&summary.times, self.names.len());
         self.console.results(&summary.figures, &summary.price);
         self.console.saved(&self.run.dir, RESULTS_FILE);
-        self.console.finished();
+        match self.run.state {
+            SeenState::Active | SeenState::Complete | SeenState::Incomplete => self.console.finished(),
+            // Not everything is done.
+            SeenState::Paused | SeenState::Cancelled => {}
+        }
     }
 }
 

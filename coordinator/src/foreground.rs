@@ -331,7 +331,13 @@ impl<'a, W: Write> Foreground<'a, W> {
         let figures = Figures::of(summary);
         self.console.results(&figures, &Price::default());
         self.console.saved(&self.run_dir.shown(), RESULTS_FILE);
-        self.console.finished();
+        match &summary.status {
+            RunStatus::Running | RunStatus::Complete | RunStatus::Incomplete { .. } => {
+                self.console.finished();
+            }
+            // Not everything is done.
+            RunStatus::Cancelled { .. } => {}
+        }
         self.run_dir.touch()?;
         crate::notices::note(&tail_note(self.spec.lang, &summary.times));
         let below = self.args.fail_under.filter(|least| figures.pass_at_1() < *least);

@@ -64,11 +64,11 @@ fn run_says_unasked_what_it_lacks_and_workers_that_join_late_get_its_jobs() {
         "{}",
         status.stdout
     );
-    assert!(
+    wait_until("the coordinator says so itself", || {
         fleet
             .coordinator_said()
             .contains("no generation worker is joined")
-    );
+    });
 
     fleet.join(&GEN, &[]);
     wait_until("it is said that no evaluation worker is joined", || {

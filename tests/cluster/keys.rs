@@ -83,6 +83,9 @@ fn run_for_which_no_key_works_pauses_and_goes_on_when_one_joins() {
     assert!(status.starts_with("incomplete (paused: "), "{status}");
 
     join_gen(&mut fleet, &server, KEY.1);
+    wait_until("the run goes on by itself", || {
+        !fleet.ask(&["status", "last"]).stdout.contains("paused")
+    });
     let finished = fleet.ask(&flags);
     assert_code(&finished, 0);
     assert_eq!(came_to(&run_dir(&fleet)).len(), 4);

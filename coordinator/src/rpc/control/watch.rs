@@ -155,7 +155,11 @@ impl Telling {
                 let notice = format!("{job} of {name} is tried again: {reason}");
                 self.send(What::Notice(cut(notice))).await
             }
-            News::GenerationDone { generation_ms } => self.send(What::GenerationDoneMs(generation_ms)).await,
+            News::GenerationDone { generation_ms } => {
+                // What is said next names the slots that evaluate, which may have joined meanwhile.
+                self.fresh_status().await?;
+                self.send(What::GenerationDoneMs(generation_ms)).await
+            }
             News::Notice(notice) => self.send(What::Notice(cut(notice))).await,
             News::Changed => self.fresh_status().await.map(drop),
             News::Paused | News::Done => {
