@@ -24,6 +24,18 @@ pub(crate) enum Fate {
     Acknowledged,
     /// Before that its worker lost the lease or its life, or the call broke.
     Lost,
+    /// Before that its worker said goodbye. The coordinator takes it that nothing was in flight then.
+    LeftBehind,
+}
+
+impl Fate {
+    /// Whether the call may be paid once more.
+    pub(crate) fn is_lost(self) -> bool {
+        match self {
+            Self::Open | Self::Acknowledged => false,
+            Self::Lost | Self::LeftBehind => true,
+        }
+    }
 }
 
 /// A call that was paid.

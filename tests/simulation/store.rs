@@ -38,6 +38,13 @@ impl Committer {
         self.durable.pop_front()
     }
 
+    /// Files are still to be written on behalf of a durable batch.
+    pub(crate) fn is_asking_for(&self, pending: PendingFile) -> bool {
+        let is_it =
+            |command: &Command| matches!(command, Command::WriteFiles(files) if files.pending() == pending);
+        self.durable.iter().any(is_it)
+    }
+
     /// Every batch is durable.
     pub(crate) fn is_durable(&self) -> bool {
         self.waiting.is_empty()
@@ -77,24 +84,37 @@ impl Disk {
         if batch.is_empty() {
             return;
         }
+        let reopened: Vec<RunId> = self.reopened_by(batch).collect();
+        self.cancelled.retain(|run| !reopened.contains(run));
         for write in batch {
             match write {
                 Write::Epoch(epoch) => {
                     assert!(*epoch > self.epoch, "epoch {epoch} came after {}", self.epoch);
                 }
-                Write::Run(record) => {
-                    let is_resumed = self.is_cancelled(record.run) && record.cancelled.is_none();
-                    assert!(!is_resumed, "a cancelled run goes on: {record:?}");
-                }
                 Write::Job(record) => self.check_job(record, ledger),
                 Write::Session(record) => self.check_session(record, ledger),
-                Write::Pending(_) | Write::Written(_) => {}
+                Write::Run(_) | Write::Pending(_) | Write::Written(_) => {}
             }
             self.put(write);
         }
         self.batches_n += 1;
         let cancelled = self.runs.values().filter(|run| run.cancelled.is_some());
         self.cancelled.extend(cancelled.map(|run| run.run));
+    }
+
+    /// Cancelled runs that a batch opens again.
+    pub(crate) fn reopened_by(&self, batch: &[Write]) -> impl Iterator<Item = RunId> {
+        batch.iter().filter_map(|write| match write {
+            Write::Run(record) if record.cancelled.is_none() && self.is_cancelled(record.run) => {
+                Some(record.run)
+            }
+            Write::Epoch(_)
+            | Write::Run(_)
+            | Write::Job(_)
+            | Write::Session(_)
+            | Write::Pending(_)
+            | Write::Written(_) => None,
+        })
     }
 
     /// Applies a batch once more, as is done after a store that failed was opened again: it must change nothing.

@@ -170,6 +170,9 @@ impl World {
         for write in &outbox.writes {
             self.say(|| format!("  ▼ {}", trace::write(write)));
         }
+        for run in self.disk.reopened_by(&outbox.writes) {
+            assert!(self.retries.contains_key(&run), "a cancelled run goes on unasked");
+        }
         self.disk.apply(&outbox.writes, &self.ledger);
         if self.disk.batches_n().is_multiple_of(APPLIED_TWICE_ONE_IN) {
             self.disk.assert_applied(&outbox.writes);

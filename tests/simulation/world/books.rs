@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roundhouse_core::Files;
 use roundhouse_core::record::{JobOutcome, PendingFile};
-use roundhouse_core::run::RunSpec;
+use roundhouse_core::run::{ModelAt, RunSpec};
 use roundhouse_core::summary::{ProblemOutcome, RunStatus, RunSummary};
 use roundhouse_proto::link::JobResult;
 use roundhouse_proto::{JobId, JobKind, RunId, SessionEvent, Usage};
@@ -106,7 +106,7 @@ impl World {
                 Fate::Open,
                 "call {serial} is open, and everything is over"
             );
-            *kept.entry(call.key).or_default() += u32::from(call.fate != Fate::Lost);
+            *kept.entry(call.key).or_default() += u32::from(!call.fate.is_lost());
         }
         for (key, kept) in kept {
             assert!(
@@ -114,7 +114,7 @@ impl World {
                 "{key:?} was paid {kept} times without being lost in between"
             );
         }
-        let mut counted = BTreeSet::new();
+        let mut counted: BTreeSet<u64> = BTreeSet::new();
         for ordered in &self.plan.runs {
             let summary = self.summary(ordered.spec.run);
             for (problem, summary) in ordered.spec.problems.iter().zip(&summary.problems) {
@@ -144,12 +144,40 @@ impl World {
                 }
             }
         }
+        let mut lost: BTreeMap<JobId, u32> = BTreeMap::new();
         for (serial, call) in (1..).zip(self.ledger.calls()) {
+            if counted.contains(&serial) {
+                continue;
+            }
             assert!(
-                call.fate == Fate::Lost || counted.contains(&serial),
+                call.fate.is_lost(),
                 "call {serial}, {:?}, was acknowledged and is not counted",
                 call.key
             );
+            *lost.entry(call.key.session).or_default() += u32::from(call.fate == Fate::Lost);
+        }
+        if CANCELS_AND_ENDPOINTS {
+            self.check_lost(&lost);
+        }
+    }
+
+    /// Calls that were paid for nothing are told of. More may be: the coordinator cannot know what was in flight.
+    fn check_lost(&self, lost: &BTreeMap<JobId, u32>) {
+        for ordered in &self.plan.runs {
+            let is_paid = match ordered.spec.model_at {
+                ModelAt::Offline => false,
+                ModelAt::Endpoint { .. } => true,
+            };
+            let summary = self.summary(ordered.spec.run);
+            for (problem, summary) in ordered.spec.problems.iter().zip(&summary.problems) {
+                let session = session(ordered.spec.run, problem.position);
+                let lost = lost.get(&session).copied().unwrap_or(0);
+                let told = summary.calls_unaccounted;
+                assert!(
+                    !is_paid || lost <= told,
+                    "{lost} calls of {session} were paid for nothing, and {told} are told of"
+                );
+            }
         }
     }
 
@@ -244,6 +272,11 @@ impl World {
         }
         let mut written: BTreeSet<_> = self.files.keys().copied().collect();
         written.retain(|file| file.run() == run);
+        if self.disk.is_cancelled(run) && self.retries.contains_key(&run) {
+            // A session that was tried again, and then cancelled, leaves the files of its failure behind.
+            let is_of_session = |file: &PendingFile| matches!(file, PendingFile::Session { .. });
+            written.retain(|file| expected.contains(file) || !is_of_session(file));
+        }
         assert_eq!(
             written, expected,
             "the files of a run are not those of its records"

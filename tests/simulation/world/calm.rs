@@ -27,12 +27,9 @@ impl World {
     pub(crate) fn come_to_an_end(&mut self) {
         self.say(|| "— from here on nothing goes wrong".to_owned());
         self.faults_left = 0;
-        if !self.plan.is_gentle() {
-            let endpoints = self.plan.endpoints.clone();
-            self.add_worker(Member::of_all_work(2, 1, &endpoints));
-        } else if !self.has_all_roles() {
-            self.add_worker(Member::of_all_work(1, 0, &[]));
-        }
+        // One that can do whatever is left to do.
+        let endpoints = self.plan.endpoints.clone();
+        self.add_worker(Member::of_all_work(2, 1, &endpoints));
         for worker in &mut self.workers {
             worker.is_stalled = false;
         }
@@ -59,14 +56,6 @@ impl World {
         let worker = &self.workers[i];
         let most = worker.member.room(Role::Eval) + OVERDRAW;
         assert_eq!(worker.held(Role::Eval), most);
-    }
-
-    fn has_all_roles(&self) -> bool {
-        let has = |role| {
-            let mut workers = self.workers.iter();
-            workers.any(|worker| worker.member.slots.contains_key(&role))
-        };
-        has(Role::Gen) && has(Role::Eval)
     }
 
     /// Whether all is settled, written and told.

@@ -250,8 +250,8 @@ impl World {
         }
     }
 
-    /// It has nothing in memory any more; what it held is not offered.
-    pub(super) fn forget_all(&mut self, i: usize) {
+    /// It has nothing in memory any more; `fate` is that of its open calls.
+    pub(super) fn forget_all(&mut self, i: usize, fate: Fate) {
         let worker = &mut self.workers[i];
         worker.owed.clear();
         worker.phase = Phase::Off;
@@ -259,7 +259,7 @@ impl World {
         let open: Vec<usize> = worker.tasks.values().filter_map(Task::open_call).collect();
         worker.tasks.clear();
         for serial in open {
-            self.ledger.set_fate(serial, Fate::Lost);
+            self.ledger.set_fate(serial, fate);
         }
     }
 }

@@ -7,6 +7,7 @@ use roundhouse_proto::{JobKind, RunId};
 
 use super::World;
 use super::work::Mishap;
+use crate::ledger::Fate;
 use crate::plan::{Fault, Member, PACES};
 use crate::worker::{Phase, Stage, Worker};
 
@@ -216,7 +217,7 @@ impl World {
             Fault::WorkerLeaves => {
                 if let Some(link) = self.workers[i].link() {
                     self.links.say_goodbye(link);
-                    self.forget_all(i);
+                    self.forget_all(i, Fate::LeftBehind);
                     self.workers[i].is_gone = self.chance.one_in(2);
                 }
             }
@@ -272,7 +273,7 @@ impl World {
             Phase::Joining(link) | Phase::Up(link) => self.links.drop_worker_end(link, &mut self.chance),
             Phase::Off => {}
         }
-        self.forget_all(i);
+        self.forget_all(i, Fate::Lost);
     }
 
     /// Another worker comes in the place of one that dies.

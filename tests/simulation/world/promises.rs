@@ -3,12 +3,14 @@
 
 use roundhouse_core::record::{JobOutcome, PendingFile, StoredState, Write};
 use roundhouse_core::run::ModelAt;
+use roundhouse_core::summary::RunStatus;
 use roundhouse_core::{Command, LinkId, Outbox, Progress};
 use roundhouse_proto::link::{CoordMsg, JobGrant, JobResult};
 use roundhouse_proto::{Failure, JobId, JobKind, LeaseId, Payload, RunId, SessionEvent, Work};
 
 use super::World;
 use crate::ledger::CallKey;
+use crate::plan::CANCELS_AND_ENDPOINTS;
 use crate::runs::worker_id;
 
 impl World {
@@ -30,6 +32,20 @@ impl World {
         }
         if !outbox.writes.is_empty() {
             self.check_modes();
+            self.check_written(&outbox.writes);
+        }
+    }
+
+    /// A file that is asked for once more stays pending until it is written once more.
+    fn check_written(&self, batch: &[Write]) {
+        for write in batch {
+            let Write::Written(pending) = write else { continue };
+            let is_to_come = self.committer.is_asking_for(*pending)
+                || self.to_write.iter().any(|files| files.pending() == *pending);
+            assert!(
+                !is_to_come || !CANCELS_AND_ENDPOINTS,
+                "{pending:?} is pending no more, and is still to be written"
+            );
         }
     }
 
@@ -308,16 +324,49 @@ impl World {
         );
     }
 
-    /// What the coordinator has in memory is what it would have after a restart, when all is durable.
+    /// What the coordinator has in memory is what it would have after a restart, when all is durable; but that a
+    /// restart counts the calls that may be in flight, and has yet to find that a run cannot move.
     pub(super) fn check_memory(&self) {
         let restarted = self.started(&mut Outbox::default());
         for ordered in &self.plan.runs {
             let run = ordered.spec.run;
+            let (Some(live), Some(mut stored)) = (self.coordinator.summary(run), restarted.summary(run))
+            else {
+                assert_eq!(self.coordinator.summary(run), restarted.summary(run));
+                continue;
+            };
+            let problems = ordered.spec.problems.iter().zip(&live.problems);
+            for ((problem, live), stored) in problems.zip(&mut stored.problems) {
+                let kind = JobKind::Generate;
+                let problem = problem.position;
+                let record = self.disk.job(&JobId { run, problem, kind });
+                let is_held = record.is_some_and(|record| matches!(record.state, StoredState::Leased { .. }));
+                if is_held && stored.calls_unaccounted == live.calls_unaccounted + 1 {
+                    stored.calls_unaccounted = live.calls_unaccounted;
+                }
+            }
+            if matches!(&live.status, RunStatus::Incomplete { reason } if reason.starts_with("paused")) {
+                stored.status = live.status.clone();
+            }
+            for ((problem, live), stored) in ordered
+                .spec
+                .problems
+                .iter()
+                .zip(&live.problems)
+                .zip(&stored.problems)
+            {
+                let position = problem.position;
+                assert_eq!(stored, live, "a restart changes problem {position} of run {run}");
+            }
             assert_eq!(
-                restarted.summary(run),
-                self.coordinator.summary(run),
-                "a restart changes what a run came to"
+                stored.status, live.status,
+                "a restart changes how run {run} stands"
             );
+            assert_eq!(
+                stored.times, live.times,
+                "a restart changes the times of run {run}"
+            );
+            assert!(stored == live, "a restart changes run {run}");
         }
     }
 
