@@ -186,10 +186,10 @@ impl Run {
         }
     }
 
-    /// Counts the call that the holder of a session may have had in flight when its lease ended; `false` if it had
-    /// none that is paid. It waited for one unless it waited for the report of a round's tests, or had ended; also one
-    /// whose report was on its way is counted, since it may have gone on.
-    pub(crate) fn count_call_in_flight(&mut self, session: &JobId) -> bool {
+    /// Counts the call that the holder of a session may have had in flight when its lease ended, if calls are paid. It
+    /// waited for one unless it waited for the report of a round's tests, or had ended; also one whose report was on
+    /// its way is counted, since it may have gone on.
+    pub(crate) fn count_call_in_flight(&mut self, session: &JobId) {
         let waits_for_call = session.kind == JobKind::Generate
             && self
                 .problem(session.problem)
@@ -201,11 +201,12 @@ impl Run {
                     }
                     Some(SessionEvent::Finished(_)) => false,
                 });
-        let is_counted = waits_for_call && self.pays_for_calls();
-        if is_counted && let Some(job) = self.job_mut(session) {
+        if waits_for_call
+            && self.pays_for_calls()
+            && let Some(job) = self.job_mut(session)
+        {
             job.calls_unaccounted = job.calls_unaccounted.saturating_add(1);
         }
-        is_counted
     }
 
     fn index(&self, position: u32) -> Option<usize> {

@@ -79,17 +79,4 @@ impl Disk {
             pending: self.pending.iter().copied().collect(),
         }
     }
-
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = &JobRecord> {
-        self.jobs.values()
-    }
-
-    /// Whether a run is finished and all its files are written.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.pending.is_empty() && self.runs.values().any(|run| run.finished.is_some())
-    }
-
-    pub(crate) fn is_pending(&self, file: PendingFile) -> bool {
-        self.pending.contains(&file)
-    }
 }

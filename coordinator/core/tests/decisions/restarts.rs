@@ -1,4 +1,4 @@
-//! A coordinator that is killed after any write and started again.
+//! A coordinator that is killed and started again. That it may be after any write is shown by the simulation.
 
 use std::collections::BTreeMap;
 
@@ -11,37 +11,6 @@ use roundhouse_proto::{FailureClass, JobId, JobKind, LeaseId, Role, RunId};
 use crate::disk::Disk;
 use crate::expected::*;
 use crate::spec::*;
-use crate::world::{World, world_spec};
-
-/// Plays a run to its end with nothing in its way.
-fn undisturbed(parallel: bool, staged: bool) -> World {
-    let spec = world_spec(parallel, staged);
-    let mut world = World::new(&spec, Disk::default(), Timing::default());
-    world.calm_down();
-    assert_eq!(world.done_n(), 1);
-    world
-}
-
-#[test]
-fn run_comes_to_the_same_after_a_restart_at_any_write() {
-    for (parallel, staged) in [(true, false), (true, true), (false, false), (false, true)] {
-        let spec = world_spec(parallel, staged);
-        let undisturbed = undisturbed(parallel, staged);
-        let batches = &undisturbed.batches;
-        assert!(batches.len() >= 40, "there are only {} batches", batches.len());
-        for n in 0..=batches.len() {
-            let (before, _) = batches.split_at(n);
-            let mut world = World::new(&spec, Disk::of(before), Timing::default());
-            for write in before.iter().flatten() {
-                if let Write::Written(pending) = write {
-                    world.files.insert(*pending, undisturbed.files[pending].clone());
-                }
-            }
-            world.calm_down();
-            world.assert_like(&undisturbed);
-        }
-    }
-}
 
 fn start(stored: Stored, specs: &[&std::sync::Arc<RunSpec>]) -> (Coordinator, Outbox) {
     let specs: BTreeMap<RunId, _> = specs.iter().map(|spec| (spec.run, (*spec).clone())).collect();
