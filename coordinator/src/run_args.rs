@@ -118,13 +118,15 @@ pub struct RunArgs {
 /// What a run is, wherever it takes place.
 #[derive(Clone, Debug, Args)]
 pub struct SpecArgs {
-    /// The problems: CodeContests (parquet or JSONL), APPS, or JSONL with `all_test_cases`; .gz and .zst too
+    /// The problems: CodeContests (parquet or JSONL), APPS, HumanEval, MBPP, or JSONL with `all_test_cases`; .gz and
+    /// .zst too
     /// [default: `./Datasets/code_contests.jsonl`, else what `dataset fetch` put there; with `--model reference` the
     /// bundled problems]
     #[arg(long, value_name = "FILE", env = "ROUNDHOUSE_PROBLEMS")]
     pub problems: Option<PathBuf>,
     /// The model; `reference` is an offline stand-in that answers with the data set's own programs, and
-    /// `recorded:FILE` answers with what `--record` kept [default: `deepseek-chat` or `gpt-4.1-mini`, whose key is set]
+    /// `recorded:FILE` answers with what `--record` kept [default, of `run`
+    /// only: `deepseek-chat` or `gpt-4.1-mini`, whose key is set]
     #[arg(long, value_name = "MODEL", env = "ROUNDHOUSE_MODEL")]
     pub model: Option<String>,
     /// Another model for one speaker; may be given for each
