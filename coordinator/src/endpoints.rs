@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use roundhouse_core::endpoint::named_after;
 
 /// The endpoint that `--base-url` gives an address.
 pub const BASE_URL_ENDPOINT: &str = "openai";
@@ -147,8 +148,6 @@ struct Vendor {
     may_lack_key: bool,
     /// Asked where no model is named.
     model: &'static str,
-    /// How the names of its models begin that do not begin with its own.
-    families: &'static [&'static str],
 }
 
 /// The model of OpenAI that is asked where none is named. A cheap one that takes temperature, top_p and max_tokens as
@@ -166,7 +165,6 @@ const VENDORS: [Vendor; 2] = [
         url_variable: "DEEPSEEK_BASE_URL",
         may_lack_key: false,
         model: DEEPSEEK_MODEL,
-        families: &[],
     },
     Vendor {
         name: BASE_URL_ENDPOINT,
@@ -174,7 +172,6 @@ const VENDORS: [Vendor; 2] = [
         url_variable: "OPENAI_BASE_URL",
         may_lack_key: true,
         model: OPENAI_MODEL,
-        families: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
     },
 ];
 
@@ -423,11 +420,8 @@ impl Endpoints {
             }),
             ([], None) => Err(Unanswered::NoModel),
             (many, model) => {
-                let named = many
-                    .iter()
-                    .filter(|name| model.is_some_and(|model| is_named_after(model, name)));
-                let longest = named.max_by_key(|name| name.len());
-                longest.map(|name| (*name).to_owned()).ok_or_else(|| {
+                let named = model.and_then(|model| named_after(model, many.iter().copied()));
+                named.map(str::to_owned).ok_or_else(|| {
                     let names: BTreeSet<String> = many.iter().map(|name| (*name).to_owned()).collect();
                     Unanswered::ManyEndpoints {
                         names: names.into_iter().collect(),
@@ -436,17 +430,6 @@ impl Endpoints {
             }
         }
     }
-}
-
-/// Whether a model's name begins with that of the endpoint, or with one of its families'.
-fn is_named_after(model: &str, endpoint: &str) -> bool {
-    let begins_with = |beginning: &str| {
-        let head = model.as_bytes().get(..beginning.len());
-        head.is_some_and(|head| head.eq_ignore_ascii_case(beginning.as_bytes()))
-    };
-    let vendor = VENDORS.iter().find(|vendor| vendor.name == endpoint);
-    let mut families = vendor.into_iter().flat_map(|vendor| vendor.families);
-    begins_with(endpoint) || families.any(|family| begins_with(family))
 }
 
 #[cfg(test)]

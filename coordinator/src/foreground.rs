@@ -12,7 +12,6 @@ use roundhouse_core::run::{ModelAt, RunSpec};
 use roundhouse_core::summary::{RunStatus, RunSummary, RunTimes};
 use roundhouse_core::{Event, Progress};
 use roundhouse_proto::JobKind;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::bundled::BUNDLED;
@@ -20,6 +19,7 @@ use crate::console::progress::tail_note;
 use crate::console::{self, Console, Counts, Generated, Mode, Terminal};
 use crate::endpoints::WorkerFlags;
 use crate::exit;
+use crate::interrupts::Interrupts;
 use crate::local::LocalWorkers;
 use crate::prepare::{REFERENCE_MODEL, resume_command};
 use crate::recording::{self, RecordingError};
@@ -134,7 +134,7 @@ impl<'a, W: Write> Foreground<'a, W> {
         let is_stored = tokio::select! {
             is_stored = wind_down => is_stored,
             // Whatever is not stored by now was never acknowledged, and is done again.
-            () = interrupts.next() => false,
+            _ = interrupts.next() => false,
         };
         match ended {
             End::Done(summary) => {
@@ -209,7 +209,7 @@ impl<'a, W: Write> Foreground<'a, W> {
                         Err(error) => error.into(),
                     });
                 }
-                () = interrupts.next() => {
+                _ = interrupts.next() => {
                     if std::mem::replace(&mut is_stopping, true) {
                         return End::Interrupted;
                     }
@@ -377,28 +377,6 @@ enum End {
     Paused(Box<RunSummary>),
     Interrupted,
     Broken(anyhow::Error),
-}
-
-/// Ctrl-C, and requests to end. Listened to from the beginning to the end, so that none is lost.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 /// What a run that goes on has behind it.

@@ -18,6 +18,7 @@ pub mod file_writer;
 pub mod follow;
 #[cfg(feature = "local")]
 pub mod foreground;
+pub mod interrupts;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod notices;

@@ -22,7 +22,6 @@ use roundhouse_core::Progress;
 use roundhouse_core::status::Stuck;
 use roundhouse_core::summary::{RunStatus, RunSummary};
 use roundhouse_proto::RunId;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use self::fleet::Fleet;
@@ -32,6 +31,7 @@ use self::own_run::{OwnRun, Submitting};
 use self::screen::Screen;
 use crate::driver::Events;
 use crate::exit;
+use crate::interrupts::{Interrupts, Stop};
 use crate::report::figures::Figures;
 use crate::report::line::{MESSAGE_CHARS_MAX, NAME_CHARS_MAX, one_line};
 use crate::rpc::warning;
@@ -220,15 +220,6 @@ enum End {
     },
     Stopped(Stop),
     Broken(anyhow::Error),
-}
-
-/// Who asked it to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    /// Ctrl-C.
-    Interrupt,
-    /// Whoever manages this process.
-    Terminate,
 }
 
 /// Stops the server and says what becomes of the runs.
@@ -550,26 +541,4 @@ async fn ended(submitting: &mut Option<Submitting>) -> anyhow::Result<Option<Str
     let ended = task.await;
     *submitting = None;
     ended.context("submit the run")?
-}
-
-/// Ctrl-C, and requests to end. Listened to from the beginning to the end, so that none is lost.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Stop {
-        tokio::select! {
-            _ = self.interrupt.recv() => Stop::Interrupt,
-            _ = self.terminate.recv() => Stop::Terminate,
-        }
-    }
 }

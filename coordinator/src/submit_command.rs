@@ -17,7 +17,6 @@ use roundhouse_core::run::RunSpec;
 use roundhouse_proto::wire::{Fields, v1};
 use roundhouse_proto::{Digest, RunId};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -32,6 +31,7 @@ use crate::console::text::Texts;
 use crate::console::{Console, Mode, Progress, Terminal};
 use crate::exit;
 use crate::follow::{self, Again, Follower, to_the_end};
+use crate::interrupts::Interrupts;
 use crate::report::line::{NAME_CHARS_MAX, one_line};
 use crate::report::read_back::read_back;
 use crate::rpc::RUN_DIR_PREFIX;
@@ -279,17 +279,10 @@ async fn watch(
     submitted: &Submitted,
     mut console: Console<std::io::Stdout>,
 ) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for a request to end")?;
+    let mut interrupts = Interrupts::listen().context("listen for Ctrl-C")?;
     let again = match args.new {
         true => Again::Another,
         false => Again::TheSame,
-    };
-    let leaving = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
     };
     let watching = async {
         let working_dir = std::env::current_dir().context("find the working directory")?;
@@ -318,7 +311,7 @@ async fn watch(
     };
     tokio::select! {
         ended = watching => ended.inspect_err(|_| follow::leave(client, spec.run, again)),
-        () = leaving => {
+        _ = interrupts.next() => {
             follow::leave(client, spec.run, again);
             Ok(exit::INTERRUPTED.into())
         }

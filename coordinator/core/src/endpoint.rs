@@ -15,6 +15,12 @@ pub(crate) fn choose<'a>(model: &str, offered: &'a BTreeSet<String>) -> Option<&
     if let (Some(only), 1) = (names.next(), offered.len()) {
         return Some(only);
     }
+    named_after(model, offered.iter().map(String::as_str))
+}
+
+/// The endpoint of these that a model is named after, by the endpoint's own name or by one of its families'; of several
+/// the one with the longest name.
+pub fn named_after<'a>(model: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let begins_with = |beginning: &str| {
         let head = model.as_bytes().get(..beginning.len());
         head.is_some_and(|head| head.eq_ignore_ascii_case(beginning.as_bytes()))
@@ -24,8 +30,7 @@ pub(crate) fn choose<'a>(model: &str, offered: &'a BTreeSet<String>) -> Option<&
         let mut beginnings = families.flat_map(|(_, beginnings)| beginnings.iter());
         begins_with(name) || beginnings.any(|beginning| begins_with(beginning))
     };
-    let named = offered.iter().map(String::as_str).filter(is_of);
-    named.max_by_key(|name| name.len())
+    names.filter(is_of).max_by_key(|name| name.len())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 pub mod clock;
 mod coordinator;
-mod endpoint;
+pub mod endpoint;
 mod event;
 mod fleet;
 mod job;
