@@ -19,7 +19,7 @@ use crate::containment::{Containment, Layers, Level};
 use crate::init::{CAGE_ARGUMENT, is_own};
 use crate::memfd;
 use crate::message::{Attempt, MessageError, Reply, Request, Setup};
-use crate::run::{Flow, Output, Run, RunEnd};
+use crate::run::{Flow, Output, Run, RunEnd, Start};
 use crate::sys::StartStep;
 
 /// Longest wait for a cage to be made, or for a program's file to be put in place.
@@ -43,6 +43,31 @@ pub struct CageConfig {
     pub scratch_inodes: u64,
     /// The processor that programs are pinned to; `None` for any.
     pub cpu: Option<usize>,
+    /// Programs that stay and fork, each fork being one run.
+    pub servers: Vec<ForkServer>,
+    /// Files that fork servers are made of, by plain name; programs see them too, read-only, in the directory `/z`.
+    pub server_files: Vec<(String, Vec<u8>)>,
+}
+
+/// A program that stays and forks: it is executed once, and every fork of it is one run. It is started when a run first
+/// asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkServer {
+    /// It and its arguments; it starts in the work directory `/w`.
+    pub argv: Vec<String>,
+    /// Its environment in addition to [`CageConfig::environment`].
+    pub environment: Vec<(String, String)>,
+    /// What it has read when it forks.
+    pub holds: Holds,
+}
+
+/// What a fork server has read when it forks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Nothing of the program: it serves whatever is loaded.
+    Nothing,
+    /// The loaded program: the next one gets a server of its own.
+    Program,
 }
 
 /// Why a cage could not do what it was asked. Never a program's fault.
@@ -116,6 +141,12 @@ pub enum CageError {
         #[source]
         source: io::Error,
     },
+    /// The fork server cannot run this program; another start of it can.
+    #[error("the fork server cannot run this program: {reason}")]
+    NotServed {
+        /// Why, in its own words.
+        reason: String,
+    },
     /// Something to be sent does not fit a message.
     #[error("tell the cage to {doing}")]
     Message {
@@ -140,7 +171,9 @@ impl CageError {
     /// Whether the same cage goes on working; a cage that is lost answers every further call with an error.
     pub fn leaves_the_cage_usable(&self) -> bool {
         match self {
-            Self::Load { .. } | Self::NotStarted { .. } | Self::Message { .. } => true,
+            Self::Load { .. } | Self::NotStarted { .. } | Self::NotServed { .. } | Self::Message { .. } => {
+                true
+            }
             Self::Spawn { .. }
             | Self::Runtime { .. }
             | Self::Refused { .. }
@@ -252,16 +285,16 @@ impl Cage {
     pub fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageError> {
         let doing = "run a program";
         self.check_alive(doing)?;
+        let Start::Execute(argv) = run.start else {
+            let reason = "there is no fork server".to_owned();
+            return Err(CageError::NotServed { reason });
+        };
         self.runs += 1;
         let seq = self.runs;
         let request = Request::Run {
             seq,
             limits: run.limits,
-            argv: run
-                .argv
-                .iter()
-                .map(|argument| argument.as_bytes().to_vec())
-                .collect(),
+            argv: argv.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
         };
         let pipes = self
             .output
@@ -276,7 +309,7 @@ impl Cage {
         match self.keep(reply)? {
             Followed::Ended(end) => Ok(end),
             Followed::NotStarted { step, errno } => Err(CageError::NotStarted {
-                program: run.argv.first().cloned().unwrap_or_default(),
+                program: argv.first().cloned().unwrap_or_default(),
                 step: StartStep::words(step),
                 source: io::Error::from_raw_os_error(errno),
             }),

@@ -28,8 +28,8 @@ mod message;
 mod run;
 mod sys;
 
-pub use cage::{Cage, CageConfig, CageError};
+pub use cage::{Cage, CageConfig, CageError, ForkServer, Holds};
 pub use containment::{Containment, Layer, Layers, Level};
 pub use init::enter_if_cage;
 pub use memfd::{reopen, seal};
-pub use run::{Crossed, Ended, Flow, Run, RunEnd, RunLimits};
+pub use run::{Crossed, Ended, Flow, Run, RunEnd, RunLimits, Start};

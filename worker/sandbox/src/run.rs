@@ -31,13 +31,22 @@ const WALL_MS_MAX: u64 = 30 * 24 * 3600 * 1000;
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
-    /// Program and arguments. The program is a path as seen inside, absolute or from the work directory; `PATH` is not
-    /// searched.
-    pub argv: &'a [String],
+    /// How its process comes into being.
+    pub start: Start<'a>,
     /// Standard input.
     pub stdin: BorrowedFd<'a>,
     /// What it may use.
     pub limits: RunLimits,
+}
+
+/// How the process of a run comes into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// A program is executed. These are it and its arguments: a path as seen inside, absolute or from the work
+    /// directory; `PATH` is not searched.
+    Execute(&'a [String]),
+    /// The fork server with this place in [`crate::CageConfig::servers`] forks.
+    Fork(usize),
 }
 
 /// What one run may use.

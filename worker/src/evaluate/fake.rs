@@ -9,7 +9,7 @@ use bytes::Bytes;
 use roundhouse_proto::{
     Case, Comparator, Digest, EvaluateWork, Isolation, Language, Limits, Payload, TestSet, Tier,
 };
-use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd};
+use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, Start};
 
 use super::runner::{CageFailure, CageSource, Runner};
 
@@ -89,7 +89,8 @@ impl Runner for FakeCage {
         let stdin: OwnedFd = run.stdin.try_clone_to_owned()?;
         let mut input = String::new();
         File::from(stdin).read_to_string(&mut input)?;
-        let compile = run.argv.last().is_some_and(|argument| argument == "-c");
+        let compile =
+            matches!(run.start, Start::Execute(argv) if argv.last().is_some_and(|argument| argument == "-c"));
         self.cages.note(if compile {
             "compile".to_owned()
         } else {

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use roundhouse_proto::{CaseResult, Clip, EvaluateWork, EvaluationReport, TestSet, Verdict};
-use roundhouse_sandbox::{Crossed, Ended, Flow, RunEnd, RunLimits};
+use roundhouse_sandbox::{Crossed, Ended, Flow, RunEnd, RunLimits, Start};
 use tracing::{debug, warn};
 
 use super::comparator::Agreement;
@@ -249,7 +249,7 @@ impl Judge<'_> {
         let pass = self.around.gate.enter(entry);
         let end = seat.run(
             (ticket, self.program),
-            &argv,
+            Start::Execute(&argv),
             stdin.as_fd(),
             run_limits(self.work),
             &mut |chunk| {
@@ -285,9 +285,13 @@ impl Judge<'_> {
             .map_err(CageFailure::from)
             .and_then(|stdin| {
                 let program = (ticket, self.program);
-                seat.run(program, argv, stdin.as_fd(), run_limits(self.work), &mut |_| {
-                    Flow::Continue
-                })
+                seat.run(
+                    program,
+                    Start::Execute(argv),
+                    stdin.as_fd(),
+                    run_limits(self.work),
+                    &mut |_| Flow::Continue,
+                )
             });
         match end {
             Ok(end) => end.crossed.is_some() || !matches!(end.ended, Ended::Exit(status) if status != 0),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use roundhouse_proto::Isolation;
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits};
+use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits, Start};
 
 use crate::language::{Interpreter, MAIN_FILE};
 
@@ -63,6 +63,8 @@ impl CageSource for SandboxCages {
             scratch_bytes: SCRATCH_BYTES_MAX,
             scratch_inodes: SCRATCH_FILES_MAX,
             cpu,
+            servers: Vec::new(),
+            server_files: Vec::new(),
         };
         let cage = Cage::start(&config).map_err(|error| CageFailure(chain(&error)))?;
         Ok(Box::new(cage))
@@ -136,7 +138,7 @@ impl Seat {
     pub(crate) fn run(
         &mut self,
         (ticket, program): (Ticket, &[u8]),
-        argv: &[String],
+        start: Start<'_>,
         stdin: BorrowedFd<'_>,
         limits: RunLimits,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
@@ -149,7 +151,7 @@ impl Seat {
         if self.loaded.take() != Some(ticket) {
             cage.load(program)?;
         }
-        let end = cage.run(&Run { argv, stdin, limits }, stdout)?;
+        let end = cage.run(&Run { start, stdin, limits }, stdout)?;
         self.cage = Some(cage);
         self.loaded = Some(ticket);
         Ok(end)

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Run, RunLimits, enter_if_cage, seal};
+use roundhouse_sandbox::{Cage, CageConfig, Flow, Run, RunLimits, Start, enter_if_cage, seal};
 
 /// Longest wait for a connection that must not come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -271,6 +271,8 @@ fn config() -> CageConfig {
         scratch_bytes: 256 << 20,
         scratch_inodes: 1024,
         cpu: None,
+        servers: Vec::new(),
+        server_files: Vec::new(),
     }
 }
 
@@ -295,7 +297,7 @@ fn hold() {
     let stdin = seal(b"").unwrap();
     let argv = ["./probe".to_owned(), "daemon-and-wait".to_owned()];
     let run = Run {
-        argv: &argv,
+        start: Start::Execute(&argv),
         stdin: stdin.as_fd(),
         limits: LIMITS,
     };
@@ -309,7 +311,7 @@ fn many(count: u32) {
     let stdin = seal(b"").unwrap();
     let argv = ["./probe".to_owned(), "daemon".to_owned()];
     let run = Run {
-        argv: &argv,
+        start: Start::Execute(&argv),
         stdin: stdin.as_fd(),
         limits: LIMITS,
     };

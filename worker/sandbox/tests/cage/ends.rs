@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use roundhouse_sandbox::{CageError, Crossed, Ended, Flow, Run, RunLimits, seal};
+use roundhouse_sandbox::{CageError, Crossed, Ended, Flow, Run, RunLimits, Start, seal};
 
 use crate::stand::{LIMITS, stand};
 
@@ -161,7 +161,7 @@ fn a_reader_that_has_seen_enough_ends_the_run() {
     let stdin = seal(b"").unwrap();
     let argv = ["./probe".to_owned(), "flood".to_owned()];
     let run = Run {
-        argv: &argv,
+        start: Start::Execute(&argv),
         stdin: stdin.as_fd(),
         limits: LIMITS,
     };
@@ -271,7 +271,7 @@ fn a_program_that_is_not_there_is_an_error_and_not_an_end() {
     let stdin = seal(b"").unwrap();
     let argv = ["/usr/bin/no-such-interpreter".to_owned()];
     let run = Run {
-        argv: &argv,
+        start: Start::Execute(&argv),
         stdin: stdin.as_fd(),
         limits: LIMITS,
     };

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits, seal};
+use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits, Start, seal};
 
 /// The probe on the host: entry of every cage, and a worker of its own.
 pub(crate) const PROBE: &str = env!("CARGO_BIN_EXE_cage-probe");
@@ -30,6 +30,8 @@ pub(crate) fn config() -> CageConfig {
         scratch_bytes: 256 << 20,
         scratch_inodes: 1024,
         cpu: None,
+        servers: Vec::new(),
+        server_files: Vec::new(),
     }
 }
 
@@ -58,7 +60,7 @@ impl Stand {
             .map(|word| (*word).to_owned())
             .collect();
         let run = Run {
-            argv: &argv,
+            start: Start::Execute(&argv),
             stdin: stdin.as_fd(),
             limits,
         };

@@ -190,7 +190,7 @@ fn an_input_cannot_be_changed_for_the_next_run() {
         let stdin = roundhouse_sandbox::reopen(sealed.as_fd()).unwrap();
         let argv = ["./probe".to_owned(), word.to_owned()];
         let run = roundhouse_sandbox::Run {
-            argv: &argv,
+            start: roundhouse_sandbox::Start::Execute(&argv),
             stdin: stdin.as_fd(),
             limits: LIMITS,
         };
