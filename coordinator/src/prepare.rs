@@ -200,6 +200,7 @@ impl Plan<'_> {
             prompts: self.prompts.clone(),
             prompt_set: None,
             evaluation: EvaluationSettings {
+                execution: roundhouse_proto::Execution::default(),
                 tiers: args.tests.0.clone(),
                 comparator: args.comparator,
                 limits: Limits::default(),

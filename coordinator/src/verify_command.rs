@@ -193,6 +193,7 @@ fn judge(
     let has_tests = !tests.cases.is_empty();
     let report = pool.evaluate(Evaluation {
         work: EvaluateWork {
+            execution: roundhouse_proto::Execution::default(),
             program: Payload::Inline(text.clone()),
             language: program.language,
             tests: digest,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::digest::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// By which rule an output agrees with the expected one.
@@ -24,13 +25,20 @@ pub enum Comparator {
         /// Greatest difference relative to the expected number.
         rel: f64,
     },
+    /// Lines as in `Lines`, in any order.
+    UnorderedLines,
+    /// What a program says that is given input, output and expected output.
+    Checker {
+        /// Address of its text.
+        program: Digest,
+    },
 }
 
 /// A text that names no comparator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no comparator is called `{0}`: expected `code-contests`, `tokens`, `lines`, `exact`, \
-     `float` or `float:abs=1e-6,rel=1e-6`"
+     `float`, `float:abs=1e-6,rel=1e-6`, `unordered-lines` or `checker:FILE`"
 )]
 pub struct UnknownComparator(pub String);
 
@@ -42,6 +50,8 @@ impl fmt::Display for Comparator {
             Self::Lines => f.write_str("lines"),
             Self::Exact => f.write_str("exact"),
             Self::Float { abs, rel } => write!(f, "float:abs={abs:e},rel={rel:e}"),
+            Self::UnorderedLines => f.write_str("unordered-lines"),
+            Self::Checker { program } => write!(f, "checker:{program}"),
         }
     }
 }
@@ -67,11 +77,16 @@ impl FromStr for Comparator {
             }
             return Ok(Self::Float { abs, rel });
         }
+        if name == "checker" {
+            let program = options.parse().map_err(|_| unknown())?;
+            return Ok(Self::Checker { program });
+        }
         match text {
             "code-contests" => Ok(Self::CodeContests),
             "tokens" => Ok(Self::Tokens),
             "lines" => Ok(Self::Lines),
             "exact" => Ok(Self::Exact),
+            "unordered-lines" => Ok(Self::UnorderedLines),
             _ => Err(unknown()),
         }
     }

@@ -74,6 +74,15 @@ pub struct CaseResult {
     pub stderr_tail: String,
 }
 
+/// What running cases once more by a fresh interpreter came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Cases that were run once more.
+    pub audited: u32,
+    /// Those of them that came to something else: the faster start was at fault, and the fresh result stands.
+    pub mismatched: u32,
+}
+
 /// What one program came to on one test set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvaluationReport {
@@ -85,6 +94,10 @@ pub struct EvaluationReport {
     pub interpreter: String,
     /// How long a slot was busy with it, in milliseconds.
     pub busy_ms: u64,
+    /// What running cases once more by a fresh interpreter came to.
+    pub audit: Audit,
+    /// Whether it was made for an equal program before and given again.
+    pub reused: bool,
 }
 
 impl EvaluationReport {

@@ -22,7 +22,7 @@ pub mod work;
 pub use address::CoordinatorAddress;
 pub use comparator::Comparator;
 pub use digest::{Digest, Payload};
-pub use evaluation::{CaseResult, Clip, EvaluationReport, Isolation};
+pub use evaluation::{Audit, CaseResult, Clip, EvaluationReport, Isolation};
 pub use ids::{JobId, JobKind, LeaseId, RunId, WorkerId};
 pub use limits::Limits;
 pub use problem::{Case, Language, Problem, Program, ReferenceMaterial, TestSet, Tier};
@@ -33,4 +33,6 @@ pub use session::{
 };
 pub use verdict::Verdict;
 pub use wire::WireError;
-pub use work::{EvaluateWork, Failure, FailureClass, GenerateWork, PromptSet, Role, Work};
+pub use work::{
+    EvaluateWork, Execution, Failure, FailureClass, GenerateWork, PromptSet, Role, StartMode, Work,
+};

@@ -5,17 +5,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::comparator::Comparator;
 use crate::digest::{Digest, Payload};
-use crate::evaluation::Isolation;
+use crate::evaluation::{Audit, Isolation};
 use crate::ids::{JobId, LeaseId, WorkerId};
 use crate::problem::Language;
 use crate::session::SessionEvent;
 use crate::work::{Failure, Priority, Role, Work};
 
 /// The wire version this build speaks.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// The oldest wire version this build understands.
-pub const PROTOCOL_VERSION_MIN: u32 = 2;
+pub const PROTOCOL_VERSION_MIN: u32 = 3;
 
 /// Who joins and what it can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub enum JobResult {
         busy_ms: u64,
         /// Whether the machinery failed on a case, so that the program was not judged.
         internal_error: Option<String>,
+        /// What running cases once more by a fresh interpreter came to.
+        audit: Audit,
     },
     /// A failure of ours.
     Failed {
@@ -265,6 +268,11 @@ pub enum CoordMsg {
         /// The ping's number.
         seq: u64,
     },
+    /// How many programs this worker may run at once: its share of a host whose cores other workers use as well.
+    Cages {
+        /// How many, from 1.
+        n: u32,
+    },
 }
 
 /// The addresses a message names that must be fetched before the work can start.
@@ -283,6 +291,16 @@ pub fn blobs_of(work: &Work) -> Vec<Digest> {
             ];
             fixed.into_iter().flatten().collect()
         }
-        Work::Evaluate(work) => payload(&work.program).into_iter().chain([work.tests]).collect(),
+        Work::Evaluate(work) => {
+            let checker = match work.comparator {
+                Comparator::Checker { program } => Some(program),
+                _ => None,
+            };
+            payload(&work.program)
+                .into_iter()
+                .chain([work.tests])
+                .chain(checker)
+                .collect()
+        }
     }
 }

@@ -91,6 +91,75 @@ pub struct PromptSet {
     pub templates: BTreeMap<String, String>,
 }
 
+/// How the process of a test comes into being. The order is from the fastest to the one with the fewest tricks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartMode {
+    /// Forked from an interpreter that has compiled the program; one that would notice is started naturally.
+    #[default]
+    Fast,
+    /// Forked from an interpreter that has read nothing of the program, which it then reads and runs as always.
+    Natural,
+    /// An interpreter of its own.
+    Fresh,
+}
+
+impl StartMode {
+    /// The word used in flags and files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Natural => "natural",
+            Self::Fresh => "fresh",
+        }
+    }
+}
+
+impl fmt::Display for StartMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A text that names no start mode.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no start mode is called `{0}`: expected `fast`, `natural` or `fresh`")]
+pub struct UnknownStartMode(pub String);
+
+impl FromStr for StartMode {
+    type Err = UnknownStartMode;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "fast" => Ok(Self::Fast),
+            "natural" => Ok(Self::Natural),
+            "fresh" => Ok(Self::Fresh),
+            _ => Err(UnknownStartMode(text.to_owned())),
+        }
+    }
+}
+
+/// How the processes of a program come into being, and when none is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Execution {
+    /// How they are started.
+    pub start: StartMode,
+    /// Of 1000 cases, how many are run once more by a fresh interpreter and compared; 0 to 1000.
+    pub audit_per_mille: u32,
+    /// Whether the report of an equal program under equal conditions may be given again.
+    pub reuse: bool,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self {
+            start: StartMode::Fast,
+            audit_per_mille: 10,
+            reuse: true,
+        }
+    }
+}
+
 /// A program to run against a test set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluateWork {
@@ -116,6 +185,8 @@ pub struct EvaluateWork {
     /// language that is run after the program, and passes if it ends without an error. None for a program from standard
     /// input to standard output.
     pub entry_point: Option<String>,
+    /// How its processes come into being, and when none is needed.
+    pub execution: Execution,
 }
 
 /// What is handed out.

@@ -87,6 +87,7 @@ impl Asked {
             prompts: BTreeMap::new(),
             prompt_set: None,
             evaluation: EvaluationSettings {
+                execution: roundhouse_proto::Execution::default(),
                 tiers: Tier::ALL.to_vec(),
                 comparator: Comparator::CodeContests,
                 limits: Limits::default(),

@@ -206,11 +206,12 @@ impl Disk {
                 report,
                 passed,
                 total,
+                audit,
             } => {
                 let lease = self.lease_of(job);
                 let came = lease.and_then(|lease| ledger.result(lease));
-                let is_that = matches!(came, Some(JobResult::Evaluated { report: r, passed: p, total: t, internal_error: None, .. })
-                    if (r, p, t) == (report, passed, total));
+                let is_that = matches!(came, Some(JobResult::Evaluated { report: r, passed: p, total: t, internal_error: None, audit: a, .. })
+                    if (r, p, t, a) == (report, passed, total, audit));
                 assert!(
                     is_that,
                     "{job} under {lease:?} was settled by {report:?}; its holder sent {came:?}"

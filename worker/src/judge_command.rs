@@ -158,6 +158,7 @@ fn evaluation(line: Line) -> (serde_json::Value, Evaluation) {
     };
     let evaluation = Evaluation {
         work: EvaluateWork {
+            execution: roundhouse_proto::Execution::default(),
             program: Payload::Inline(Bytes::new()),
             language: line.language,
             tests,

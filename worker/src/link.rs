@@ -323,7 +323,10 @@ impl Link {
                     }
                 }
                 CoordMsg::Restarting { .. } => break Ended::Lost,
-                CoordMsg::Adopt { .. } | CoordMsg::Share { .. } | CoordMsg::Pong { .. } => {}
+                CoordMsg::Adopt { .. }
+                | CoordMsg::Share { .. }
+                | CoordMsg::Pong { .. }
+                | CoordMsg::Cages { .. } => {}
             }
         };
         self.state().outgoing = None;

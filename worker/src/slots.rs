@@ -328,7 +328,7 @@ impl Slots {
             let why: String = case.stderr_tail.chars().take(MESSAGE_CHARS_MAX).collect();
             format!("case {} could not be judged: {why}", case.case)
         });
-        let (passed, busy_ms) = (report.passed(), report.busy_ms);
+        let (passed, busy_ms, audit) = (report.passed(), report.busy_ms, report.audit);
         let report = Payload::Blob(self.store_report(&report).await?);
         Ok(JobResult::Evaluated {
             report,
@@ -336,6 +336,7 @@ impl Slots {
             total,
             busy_ms,
             internal_error,
+            audit,
         })
     }
 

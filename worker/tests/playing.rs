@@ -67,6 +67,8 @@ impl SessionPort for Desk {
         };
         let n = u32::try_from(cases.cases.len()).unwrap();
         Ok(EvaluationReport {
+            audit: roundhouse_proto::Audit::default(),
+            reused: false,
             cases: (0..n).map(result).collect(),
             isolation: Isolation::None,
             interpreter: String::new(),

@@ -427,6 +427,7 @@ impl Run {
                 ROUND_OUTPUT_CHARS
             },
             entry_point: spec.entry_point.clone(),
+            execution: evaluation.execution,
         }))
     }
 

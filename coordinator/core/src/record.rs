@@ -4,7 +4,7 @@
 //! so applying a batch twice changes nothing.
 
 use roundhouse_proto::{
-    Digest, Failure, GenerationOutcome, JobId, LeaseId, Payload, RunId, SessionEvent, WorkerId,
+    Audit, Digest, Failure, GenerationOutcome, JobId, LeaseId, Payload, RunId, SessionEvent, WorkerId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,9 @@ pub enum JobOutcome {
         passed: u32,
         /// Cases in all.
         total: u32,
+        /// What running cases once more by a fresh interpreter came to.
+        #[serde(default)]
+        audit: Audit,
     },
     /// A failure of ours.
     Error(Failure),

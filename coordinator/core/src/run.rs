@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use roundhouse_proto::{Comparator, Digest, Limits, RunId, SessionSettings, Tier};
+use roundhouse_proto::{Comparator, Digest, Execution, Limits, RunId, SessionSettings, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
@@ -22,6 +22,9 @@ pub struct EvaluationSettings {
     pub timeouts_max: u32,
     /// Whether cases after the first failing one are left out.
     pub stop_on_first_failure: bool,
+    /// How processes come into being, and when none is needed.
+    #[serde(default)]
+    pub execution: Execution,
 }
 
 /// Where the problems came from.

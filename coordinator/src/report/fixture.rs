@@ -58,6 +58,7 @@ impl Fixture {
             model_for: BTreeMap::new(),
         };
         let evaluation = EvaluationSettings {
+            execution: roundhouse_proto::Execution::default(),
             tiers: vec![Tier::Public, Tier::Generated],
             comparator: Comparator::CodeContests,
             limits,
@@ -278,6 +279,8 @@ impl Fixture {
             stderr_tail: String::new(),
         };
         let report = EvaluationReport {
+            reused: false,
+            audit: roundhouse_proto::Audit::default(),
             cases: (0..).zip(verdicts).map(case).collect(),
             isolation: if self.run.problems.is_empty() {
                 Isolation::FullNocg

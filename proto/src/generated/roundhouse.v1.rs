@@ -65,6 +65,16 @@ pub struct WriteReply {
 /// A choice that carries nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Empty {}
+/// What running cases once more by a fresh interpreter came to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Audit {
+    /// Cases that were run once more.
+    #[prost(uint64, tag = "1")]
+    pub audited: u64,
+    /// Those of them that came to something else.
+    #[prost(uint64, tag = "2")]
+    pub mismatched: u64,
+}
 /// One problem and one role: what is queued, leased and settled.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobId {
@@ -221,6 +231,43 @@ impl Language {
         match value {
             "LANGUAGE_UNSPECIFIED" => Some(Self::Unspecified),
             "LANGUAGE_PYTHON3" => Some(Self::Python3),
+            _ => None,
+        }
+    }
+}
+/// How the process of a test comes into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StartMode {
+    /// Left out; refused.
+    Unspecified = 0,
+    /// Forked from an interpreter that has compiled the program.
+    Fast = 1,
+    /// Forked from an interpreter that has read nothing of the program.
+    Natural = 2,
+    /// An interpreter of its own.
+    Fresh = 3,
+}
+impl StartMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "START_MODE_UNSPECIFIED",
+            Self::Fast => "START_MODE_FAST",
+            Self::Natural => "START_MODE_NATURAL",
+            Self::Fresh => "START_MODE_FRESH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "START_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "START_MODE_FAST" => Some(Self::Fast),
+            "START_MODE_NATURAL" => Some(Self::Natural),
+            "START_MODE_FRESH" => Some(Self::Fresh),
             _ => None,
         }
     }
@@ -886,6 +933,22 @@ pub struct EvaluateWork {
     /// to standard output.
     #[prost(string, optional, tag = "10")]
     pub entry_point: ::core::option::Option<::prost::alloc::string::String>,
+    /// How its processes come into being, and when none is needed.
+    #[prost(message, optional, tag = "11")]
+    pub execution: ::core::option::Option<Execution>,
+}
+/// How the processes of a program come into being, and when none is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Execution {
+    /// How they are started.
+    #[prost(enumeration = "StartMode", tag = "1")]
+    pub start: i32,
+    /// Of 1000 cases, how many are run once more by a fresh interpreter and compared; 0 to 1000.
+    #[prost(uint64, tag = "2")]
+    pub audit_per_mille: u64,
+    /// Whether the report of an equal program under equal conditions may be given again.
+    #[prost(bool, tag = "3")]
+    pub reuse: bool,
 }
 /// What a worker says.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1151,6 +1214,9 @@ pub struct Evaluated {
     /// Set if the machinery failed on a case, so that the program was not judged; at most 4 KiB.
     #[prost(string, optional, tag = "5")]
     pub internal_error: ::core::option::Option<::prost::alloc::string::String>,
+    /// What running cases once more by a fresh interpreter came to.
+    #[prost(message, optional, tag = "6")]
+    pub audit: ::core::option::Option<Audit>,
 }
 /// A job given back.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1176,7 +1242,10 @@ pub struct Goodbye {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CoordMsg {
     /// One of these; a message of a kind the reader does not know is refused.
-    #[prost(oneof = "coord_msg::Msg", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(
+        oneof = "coord_msg::Msg",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+    )]
     pub msg: ::core::option::Option<coord_msg::Msg>,
 }
 /// Nested message and enum types in `CoordMsg`.
@@ -1220,6 +1289,9 @@ pub mod coord_msg {
         /// Answer to a ping.
         #[prost(message, tag = "12")]
         Pong(super::Pong),
+        /// Room on a host that several workers share.
+        #[prost(message, tag = "13")]
+        Cages(super::Cages),
     }
 }
 /// The worker is let in.
@@ -1370,6 +1442,13 @@ pub struct Pong {
     /// The ping's number.
     #[prost(uint64, tag = "1")]
     pub seq: u64,
+}
+/// Room on a host that several workers share.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cages {
+    /// How many programs this worker may run at once, from 1.
+    #[prost(uint64, tag = "1")]
+    pub n: u64,
 }
 /// Takes in a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1812,6 +1891,12 @@ pub struct EvaluationReport {
     /// How long a slot was busy with it, in milliseconds.
     #[prost(uint64, tag = "5")]
     pub busy_ms: u64,
+    /// What running cases once more by a fresh interpreter came to.
+    #[prost(message, optional, tag = "6")]
+    pub audit: ::core::option::Option<Audit>,
+    /// Whether it was made for an equal program before and given again.
+    #[prost(bool, tag = "7")]
+    pub reused: bool,
 }
 /// What a program came to on one case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

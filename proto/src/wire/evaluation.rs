@@ -3,7 +3,7 @@
 use super::bounds::CASES_MAX;
 use super::fields::{number_of, same_words};
 use super::{BLOB_VERSION, Fields, WireError, v1};
-use crate::evaluation::{CaseResult, Clip, EvaluationReport};
+use crate::evaluation::{Audit, CaseResult, Clip, EvaluationReport};
 use crate::verdict::Verdict;
 
 same_words!(Verdict {
@@ -84,6 +84,8 @@ impl From<EvaluationReport> for v1::EvaluationReport {
             isolation: number_of::<_, v1::Isolation>(report.isolation),
             interpreter: report.interpreter,
             busy_ms: report.busy_ms,
+            audit: Some(report.audit.into()),
+            reused: report.reused,
         }
     }
 }
@@ -98,6 +100,28 @@ impl TryFrom<v1::EvaluationReport> for EvaluationReport {
             isolation: fields.choice::<v1::Isolation, _>("isolation", report.isolation)?,
             interpreter: fields.name("interpreter", report.interpreter)?,
             busy_ms: report.busy_ms,
+            audit: fields.optional("audit", report.audit)?.unwrap_or_default(),
+            reused: report.reused,
+        })
+    }
+}
+
+impl From<Audit> for v1::Audit {
+    fn from(audit: Audit) -> Self {
+        Self {
+            audited: audit.audited.into(),
+            mismatched: audit.mismatched.into(),
+        }
+    }
+}
+
+impl TryFrom<v1::Audit> for Audit {
+    type Error = WireError;
+    fn try_from(audit: v1::Audit) -> Result<Self, WireError> {
+        let fields = Fields::of("Audit");
+        Ok(Self {
+            audited: fields.number("audited", audit.audited)?,
+            mismatched: fields.number("mismatched", audit.mismatched)?,
         })
     }
 }

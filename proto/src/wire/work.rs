@@ -1,10 +1,12 @@
 //! What is handed out to workers, to the wire and back.
 
 use super::bounds::{EVENTS_MAX, REPORTS_MAX, TEMPLATES_MAX};
-use super::fields::number_of;
+use super::fields::{number_of, same_words};
 use super::{BLOB_VERSION, Fields, WireError, v1};
 use crate::digest::{Digest, Payload};
-use crate::work::{EvaluateWork, GenerateWork, PromptSet, Work};
+use crate::work::{EvaluateWork, Execution, GenerateWork, PromptSet, StartMode, Work};
+
+same_words!(StartMode { Fast, Natural, Fresh });
 
 impl From<Work> for v1::Work {
     fn from(work: Work) -> Self {
@@ -137,6 +139,7 @@ impl From<EvaluateWork> for v1::EvaluateWork {
             stop_on_first_failure: work.stop_on_first_failure,
             output_chars: work.output_chars.into(),
             entry_point: work.entry_point,
+            execution: Some(work.execution.into()),
         }
     }
 }
@@ -156,6 +159,33 @@ impl TryFrom<v1::EvaluateWork> for EvaluateWork {
             stop_on_first_failure: work.stop_on_first_failure,
             output_chars: fields.number("output_chars", work.output_chars)?,
             entry_point: fields.optional_name("entry_point", work.entry_point)?,
+            execution: fields.required("execution", work.execution)?,
+        })
+    }
+}
+
+impl From<Execution> for v1::Execution {
+    fn from(execution: Execution) -> Self {
+        Self {
+            start: number_of::<_, v1::StartMode>(execution.start),
+            audit_per_mille: execution.audit_per_mille.into(),
+            reuse: execution.reuse,
+        }
+    }
+}
+
+impl TryFrom<v1::Execution> for Execution {
+    type Error = WireError;
+    fn try_from(execution: v1::Execution) -> Result<Self, WireError> {
+        let fields = Fields::of("Execution");
+        let audit_per_mille = fields.number("audit_per_mille", execution.audit_per_mille)?;
+        if audit_per_mille > 1000 {
+            return Err(fields.refuse("audit_per_mille", "at most 1000", audit_per_mille));
+        }
+        Ok(Self {
+            start: fields.choice::<v1::StartMode, _>("start", execution.start)?,
+            audit_per_mille,
+            reuse: execution.reuse,
         })
     }
 }

@@ -36,11 +36,13 @@ impl World {
                 passed,
                 total,
                 internal_error: None,
+                audit,
                 ..
             } = result
             {
                 let (report, passed, total) = (report.clone(), *passed, *total);
                 let acknowledged = JobOutcome::Evaluated {
+                    audit: *audit,
                     report,
                     passed,
                     total,
@@ -230,11 +232,13 @@ impl World {
                 total,
                 busy_ms,
                 internal_error: None,
+                audit,
             } => {
                 let (report, passed, total) = (report.clone(), *passed, *total);
                 let is_final = (job.run, job.kind) == (summary.spec.run, JobKind::Evaluate);
                 let counts = self.disk.outcome(&job)
                     == Some(&JobOutcome::Evaluated {
+                        audit: *audit,
                         report,
                         passed,
                         total,

@@ -145,7 +145,7 @@ impl World {
                 self.dropped_n += u32::from(self.workers[i].tasks.contains_key(&lease));
                 self.let_go(i, lease);
             }
-            CoordMsg::Pong { .. } => {}
+            CoordMsg::Pong { .. } | CoordMsg::Cages { .. } => {}
             other @ (CoordMsg::Reject { .. }
             | CoordMsg::Adopt { .. }
             | CoordMsg::Share { .. }

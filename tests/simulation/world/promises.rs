@@ -74,7 +74,8 @@ impl World {
             | CoordMsg::Share { .. }
             | CoordMsg::Drain { .. }
             | CoordMsg::Restarting { .. }
-            | CoordMsg::Pong { .. } => {}
+            | CoordMsg::Pong { .. }
+            | CoordMsg::Cages { .. } => {}
         }
     }
 
@@ -157,9 +158,11 @@ impl World {
                 report,
                 passed,
                 total,
+                audit,
                 ..
             } => {
                 let outcome = JobOutcome::Evaluated {
+                    audit: *audit,
                     report: report.clone(),
                     passed: *passed,
                     total: *total,

@@ -2,7 +2,7 @@
 
 use roundhouse_core::Event;
 use roundhouse_proto::link::JobResult;
-use roundhouse_proto::{Failure, FailureClass, JobId, JobKind, LeaseId, SessionEvent, Usage};
+use roundhouse_proto::{Audit, Failure, FailureClass, JobId, JobKind, LeaseId, SessionEvent, Usage};
 
 use super::World;
 use crate::ledger::{CallKey, Fate};
@@ -193,6 +193,10 @@ impl World {
         }
         let case_broke = mishap == Mishap::CaseBreaks;
         JobResult::Evaluated {
+            audit: Audit {
+                audited: passed,
+                mismatched: 0,
+            },
             report: report(job, lease),
             passed,
             total,

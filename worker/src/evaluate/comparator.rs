@@ -49,7 +49,9 @@ impl<'e> Comparison<'e> {
             Comparator::Float { abs, rel } => {
                 Rule::Tokens(Tokens::new(TokenRule::Float { abs, rel }, expected))
             }
-            Comparator::Lines => Rule::Lines(Lines::new(expected)),
+            Comparator::Lines | Comparator::UnorderedLines | Comparator::Checker { .. } => {
+                Rule::Lines(Lines::new(expected))
+            }
             Comparator::Exact => Rule::Exact {
                 rest: expected,
                 lost: false,

@@ -158,6 +158,7 @@ pub(crate) fn broken() -> Answer {
 /// Work with a CPU limit of 1 s and a wall limit of 6 s.
 pub(crate) fn work() -> EvaluateWork {
     EvaluateWork {
+        execution: roundhouse_proto::Execution::default(),
         program: Payload::text(""),
         language: Language::Python3,
         tests: Digest::of(b"tests"),

@@ -112,6 +112,8 @@ impl Judge<'_> {
             isolation = isolation.min(seat.isolation());
         }
         Ok(EvaluationReport {
+            audit: roundhouse_proto::Audit::default(),
+            reused: false,
             cases,
             isolation,
             interpreter: self.around.interpreter.name().to_owned(),

@@ -210,6 +210,7 @@ fn grant(seq: u64) -> JobGrant {
         attempt: 1,
         priority: roundhouse_proto::work::Priority::NORMAL,
         work: Work::Evaluate(EvaluateWork {
+            execution: roundhouse_proto::Execution::default(),
             program: Payload::Inline(Bytes::from_static(b"print(1)")),
             language: Language::Python3,
             tests: Digest::of(b"tests"),

@@ -33,6 +33,7 @@ fn evaluation(program: &str, entry_point: &str, cases: &[&str]) -> Evaluation {
     let cpu_ms = 2_000;
     Evaluation {
         work: EvaluateWork {
+            execution: roundhouse_proto::Execution::default(),
             program: Payload::text(""),
             language: Language::Python3,
             tests: Digest::of(cases.concat().as_bytes()),

@@ -62,6 +62,7 @@ impl Coordinator {
                 total,
                 busy_ms,
                 internal_error: None,
+                audit,
             } => {
                 if let Some(job) = self.runs.get_mut(&id.run).and_then(|run| run.job_mut(&id)) {
                     job.busy_ms += busy_ms;
@@ -73,6 +74,7 @@ impl Coordinator {
                         report,
                         passed,
                         total,
+                        audit,
                     },
                     outbox,
                 );

@@ -71,6 +71,7 @@ impl ProblemState {
                 report,
                 passed,
                 total,
+                ..
             }) => ProblemOutcome::Judged {
                 passed: *passed,
                 total: *total,

@@ -290,6 +290,7 @@ pub(crate) fn tests_job(problem: u32, round: u32) -> JobRecord {
 pub(crate) fn judged(report: Payload, passed: u32) -> JobOutcome {
     let total = CASES;
     JobOutcome::Evaluated {
+        audit: roundhouse_proto::Audit::default(),
         report,
         passed,
         total,
@@ -361,6 +362,7 @@ pub(crate) fn session_grant_at(
 
 pub(crate) fn final_grant(spec: &RunSpec, problem: u32, lease: LeaseId, attempt: u32) -> JobGrant {
     let work = EvaluateWork {
+        execution: roundhouse_proto::Execution::default(),
         program: program(problem, 9),
         language: spec.session.language,
         tests: final_cases(problem),
@@ -383,6 +385,7 @@ pub(crate) fn tests_grant(
     attempt: u32,
 ) -> JobGrant {
     let work = EvaluateWork {
+        execution: roundhouse_proto::Execution::default(),
         program: program(problem, round),
         language: spec.session.language,
         tests: round_cases(problem, round),

@@ -224,6 +224,7 @@ fn job_that_is_given_back_for_ever_is_given_up() {
 /// What an evaluation worker sends when its machinery failed on a case.
 fn internal_error() -> JobResult {
     JobResult::Evaluated {
+        audit: roundhouse_proto::Audit::default(),
         report: final_report(1),
         passed: 0,
         total: CASES,

@@ -96,6 +96,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
         prompts: BTreeMap::new(),
         prompt_set: Some(Digest::of(b"prompts")),
         evaluation: EvaluationSettings {
+            execution: roundhouse_proto::Execution::default(),
             tiers: Tier::ALL.to_vec(),
             comparator: Comparator::CodeContests,
             limits: Limits::default(),
@@ -237,6 +238,7 @@ pub(crate) fn final_report(problem: u32) -> Payload {
 /// What an evaluation worker sends when `passed` of the cases passed.
 pub(crate) fn evaluated(report: Payload, passed: u32) -> JobResult {
     JobResult::Evaluated {
+        audit: roundhouse_proto::Audit::default(),
         report,
         passed,
         total: CASES,

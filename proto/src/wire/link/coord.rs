@@ -67,6 +67,7 @@ impl From<CoordMsg> for v1::CoordMsg {
             CoordMsg::Drain { last } => Msg::Drain(v1::Drain { last }),
             CoordMsg::Restarting { retry_after_ms } => Msg::Restarting(v1::Restarting { retry_after_ms }),
             CoordMsg::Pong { seq } => Msg::Pong(v1::Pong { seq }),
+            CoordMsg::Cages { n } => Msg::Cages(v1::Cages { n: n.into() }),
         };
         Self { msg: Some(msg) }
     }
@@ -90,6 +91,13 @@ impl TryFrom<v1::CoordMsg> for CoordMsg {
             Msg::Drain(v1::Drain { last }) => Ok(Self::Drain { last }),
             Msg::Restarting(v1::Restarting { retry_after_ms }) => Ok(Self::Restarting { retry_after_ms }),
             Msg::Pong(v1::Pong { seq }) => Ok(Self::Pong { seq }),
+            Msg::Cages(v1::Cages { n }) => {
+                let fields = Fields::of("Cages");
+                match fields.number("n", n)? {
+                    0 => Err(fields.refuse("n", "at least 1", 0)),
+                    n => Ok(Self::Cages { n }),
+                }
+            }
         }
     }
 }

@@ -330,12 +330,14 @@ impl From<JobResult> for v1::JobResult {
                     total,
                     busy_ms,
                     internal_error,
+                    audit,
                 } => Kind::Evaluated(v1::Evaluated {
                     report: Some(report.into()),
                     passed: passed.into(),
                     total: total.into(),
                     busy_ms,
                     internal_error: internal_error.map(cut),
+                    audit: Some(audit.into()),
                 }),
                 JobResult::Failed { failure, unaccounted } => Kind::Failed(v1::Failed {
                     failure: Some(failure.into()),
@@ -382,6 +384,7 @@ impl TryFrom<v1::Evaluated> for JobResult {
                 .internal_error
                 .map(|text| fields.reason("internal_error", text))
                 .transpose()?,
+            audit: fields.optional("audit", evaluated.audit)?.unwrap_or_default(),
         })
     }
 }

@@ -133,6 +133,11 @@ pub(super) fn report() -> EvaluationReport {
         stderr_tail: "Traceback".to_owned(),
     };
     EvaluationReport {
+        reused: true,
+        audit: crate::Audit {
+            audited: 7,
+            mismatched: 1,
+        },
         cases: (0..).zip(verdicts).map(result).collect(),
         isolation: Isolation::FullNocg,
         interpreter: "CPython 3.11.7".to_owned(),
@@ -276,6 +281,11 @@ pub(super) fn prompt_set() -> PromptSet {
 
 pub(super) fn evaluate(comparator: Comparator) -> EvaluateWork {
     EvaluateWork {
+        execution: crate::Execution {
+            start: crate::StartMode::Natural,
+            audit_per_mille: 1000,
+            reuse: false,
+        },
         program: blob("program"),
         language: Language::Python3,
         tests: Digest::of(b"tests"),
@@ -359,6 +369,10 @@ pub(super) fn running() -> RunningLease {
 
 pub(super) fn evaluated() -> JobResult {
     JobResult::Evaluated {
+        audit: crate::Audit {
+            audited: 3,
+            mismatched: 2,
+        },
         report: blob("report"),
         passed: 3,
         total: 4,
@@ -384,6 +398,7 @@ pub(super) fn worker_msgs() -> Vec<WorkerMsg> {
     let (job, lease, reason) = (jobs()[0], lease(), "asked to leave".to_owned());
     let result = |result| WorkerMsg::Result { job, lease, result };
     let clean = JobResult::Evaluated {
+        audit: crate::Audit::default(),
         report: Payload::text(""),
         passed: 0,
         total: 0,
@@ -492,6 +507,7 @@ pub(super) fn coord_msgs() -> Vec<CoordMsg> {
             retry_after_ms: 1_000,
         },
         CoordMsg::Pong { seq: 6 },
+        CoordMsg::Cages { n: 3 },
     ];
     msgs.extend(failures().into_iter().map(|failure| report(Err(failure))));
     msgs

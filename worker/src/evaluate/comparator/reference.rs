@@ -5,7 +5,9 @@ use roundhouse_proto::Comparator;
 pub(super) fn agree(comparator: Comparator, expected: &[u8], actual: &[u8]) -> bool {
     match comparator {
         Comparator::Exact => actual == expected,
-        Comparator::Lines => lines(actual) == lines(expected),
+        Comparator::Lines | Comparator::UnorderedLines | Comparator::Checker { .. } => {
+            lines(actual) == lines(expected)
+        }
         Comparator::Tokens => tokens(actual, " \n\t\r\x0b\x0c") == tokens(expected, " \n\t\r\x0b\x0c"),
         Comparator::CodeContests => all(
             &tokens(&actual.to_ascii_lowercase(), " \n\t\r\x0b"),

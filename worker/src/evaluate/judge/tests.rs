@@ -66,6 +66,8 @@ fn every_case_is_run_once_in_one_cage_with_its_own_input() {
         ..not_run(case, verdict)
     };
     let expected = EvaluationReport {
+        reused: false,
+        audit: roundhouse_proto::Audit::default(),
         cases: vec![
             case(0, Verdict::Accepted, "1"),
             case(1, Verdict::WrongAnswer, "x"),

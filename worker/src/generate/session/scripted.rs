@@ -167,6 +167,8 @@ pub(super) fn report(wrong: &[Option<&str>]) -> EvaluationReport {
         stderr_tail: String::new(),
     };
     EvaluationReport {
+        reused: false,
+        audit: roundhouse_proto::Audit::default(),
         cases: (0..).zip(wrong).map(result).collect(),
         isolation: Isolation::Full,
         interpreter: "CPython 3.11.7".to_owned(),
