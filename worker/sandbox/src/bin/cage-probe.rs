@@ -331,10 +331,12 @@ fn many(count: u32) {
             .collect()
     };
     let inits = below(cage.pid());
-    let programs: usize = inits.iter().map(|init| below(*init).len()).sum();
+    let helpers: Vec<u32> = inits.iter().flat_map(|init| below(*init)).collect();
+    let programs: usize = helpers.iter().map(|helper| below(*helper).len()).sum();
     say(&format!(
-        "files {}, inits {}, programs {programs}",
+        "files {}, inits {}, helpers {}, programs {programs}",
         files() - before,
-        inits.len()
+        inits.len(),
+        helpers.len()
     ));
 }
