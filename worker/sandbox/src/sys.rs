@@ -436,6 +436,23 @@ impl ResourceLimit {
     }
 }
 
+/// Sets the soft limit of another process, at most to its hard one.
+pub(crate) fn set_soft_limit(
+    pid: ProcessId,
+    resource: libc::__rlimit_resource_t,
+    soft: u64,
+) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place.
+    check(unsafe { libc::prlimit(pid, resource, ptr::null(), &raw mut limit) }.into())?;
+    limit.rlim_cur = soft.min(limit.rlim_max);
+    // SAFETY: `limit` is only read.
+    check(unsafe { libc::prlimit(pid, resource, &raw const limit, ptr::null_mut()) }.into())
+}
+
 /// Everything a program is started with. Made before the fork: the child only makes system calls.
 pub(crate) struct Execution<'a> {
     pub(crate) program: &'a CStr,

@@ -50,6 +50,8 @@ pub(super) struct Order<'a> {
     pub(super) limits: RunLimits,
     /// The limits that a program of this run is executed with.
     pub(super) resources: &'a [ResourceLimit],
+    /// How many processes the program's user may have beside the servers.
+    pub(super) processes: u64,
     pub(super) files: [BorrowedFd<'a>; 3],
 }
 
@@ -138,11 +140,15 @@ impl Roster {
     /// Gets the post's server ready and tells it to run, at the moment that is given back.
     fn ask(&mut self, order: &Order<'_>, channel: &mut Channel) -> Result<(Asked, Instant), Fault> {
         let ready = self.get_ready(order, channel)?;
+        // One that was replaced counts until it is reaped, and the fork's bound is exact.
+        self.reap().map_err(|error| Fault::Lost(Lost::Failed(error)))?;
+        let bound = order.processes.saturating_add(self.servers().count() as u64);
         let now = Instant::now();
+        let server = self.posts[order.post].serving.as_mut();
         Ok((
-            match ready {
-                Asked::Gone => Asked::Gone,
-                Asked::Yes => asked(self.server(order.post)?.run(&order.files))?,
+            match (ready, server) {
+                (Asked::Yes, Some(server)) => asked(server.run(&order.files, bound))?,
+                (Asked::Gone, _) | (_, None) => Asked::Gone,
             },
             now,
         ))
@@ -268,7 +274,7 @@ impl Roster {
 }
 
 /// A server's own limits: CPU time is each fork's, and of the processes that are not the program's there may be more
-/// by the time it forks. Both are set for the fork.
+/// by the time it forks.
 fn limits_of_a_server(resources: &[ResourceLimit], headroom: u64) -> Vec<ResourceLimit> {
     let own = resources
         .iter()

@@ -437,6 +437,7 @@ impl Init {
         files: [OwnedFd; 3],
     ) -> Result<Reply, Lost> {
         let resources = self.resources(limits);
+        let processes = self.processes_beside_servers(limits);
         let Some(roster) = &mut self.roster else {
             let reason = match self.census.scope {
                 Scope::Namespace { .. } => format!("there is no fork server {server}"),
@@ -449,6 +450,7 @@ impl Init {
             seq,
             limits,
             resources: &resources,
+            processes,
             files: files.each_ref().map(OwnedFd::as_fd),
         };
         let unserved = |census: &Census, fault| match fault {
@@ -498,14 +500,20 @@ impl Init {
     }
 
     fn process_bound(&self, limits: RunLimits) -> ResourceLimit {
-        let others = match self.others {
-            Others::Fixed(count) => count + self.roster.iter().flat_map(Roster::servers).count() as u64,
-            Others::OfUser(user) => self.census.threads_of_user(user),
-        };
+        let servers = self.roster.iter().flat_map(Roster::servers).count() as u64;
         fixed(
             libc::RLIMIT_NPROC,
-            u64::from(limits.processes).saturating_add(others),
+            self.processes_beside_servers(limits).saturating_add(servers),
         )
+    }
+
+    /// How many processes the program's user may have, the fork servers not counted.
+    fn processes_beside_servers(&self, limits: RunLimits) -> u64 {
+        let others = match self.others {
+            Others::Fixed(count) => count,
+            Others::OfUser(user) => self.census.threads_of_user(user),
+        };
+        u64::from(limits.processes).saturating_add(others)
     }
 
     /// The kernel's own limits: backstops for what `watch` does, and what it cannot do.

@@ -96,6 +96,8 @@ pub(super) struct Server {
     pub(super) shape: Shape,
     /// Whether it may be told to run.
     pub(super) ready: bool,
+    /// How many processes its user may have, itself included, as was last set.
+    bound: u64,
     socket: OwnedFd,
     end: OwnedFd,
     output: OwnedFd,
@@ -162,6 +164,7 @@ impl Server {
             pid,
             shape,
             ready: false,
+            bound: 0,
             socket,
             end,
             output,
@@ -175,8 +178,15 @@ impl Server {
         channel::send(self.socket.as_fd(), b"P", &[])
     }
 
-    /// Tells it to run once.
-    pub(super) fn run(&self, files: &[BorrowedFd<'_>; 3]) -> io::Result<()> {
+    /// Tells it to run once, with a fork that may not make its user have more processes than `bound`. Its own hard
+    /// limit has room for what may become of the cage's own processes; its fork's is set when that is known.
+    pub(super) fn run(&mut self, files: &[BorrowedFd<'_>; 3], bound: u64) -> io::Result<()> {
+        if self.bound != bound {
+            // One that is gone is noticed by the next line.
+            if sys::set_soft_limit(self.pid, libc::RLIMIT_NPROC, bound).is_ok() {
+                self.bound = bound;
+            }
+        }
         channel::send(self.socket.as_fd(), b"R", files)
     }
 

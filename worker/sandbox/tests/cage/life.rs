@@ -15,7 +15,16 @@ use crate::stand::{LIMITS, PROBE, Stand, config, stand};
 const END_WITHIN_S: i64 = 10;
 
 /// The processes below `root`, opened so that their end can be waited for.
-fn below(root: u32) -> Vec<OwnedFd> {
+pub(crate) fn below(root: u32) -> Vec<OwnedFd> {
+    let open = |pid: u32| {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        pidfd_open(pid, PidfdFlags::empty()).ok()
+    };
+    pids_below(root).into_iter().filter_map(open).collect()
+}
+
+/// The process ids below `root`.
+pub(crate) fn pids_below(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry
@@ -37,14 +46,13 @@ fn below(root: u32) -> Vec<OwnedFd> {
     while let Some(parent) = from.pop() {
         for pid in children.get(&parent).into_iter().flatten() {
             from.push(*pid);
-            let pid = Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
-            found.extend(pidfd_open(pid, PidfdFlags::empty()));
+            found.push(*pid);
         }
     }
     found
 }
 
-fn ends_in_time(process: &OwnedFd) -> bool {
+pub(crate) fn ends_in_time(process: &OwnedFd) -> bool {
     let time = Timespec {
         tv_sec: END_WITHIN_S,
         tv_nsec: 0,
