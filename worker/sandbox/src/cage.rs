@@ -16,9 +16,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::channel::{self, Channel};
 use crate::containment::{Containment, Layers, Level};
-use crate::init::{CAGE_ARGUMENT, is_own};
+use crate::init::{CAGE_ARGUMENT, is_own, is_plain};
 use crate::memfd;
-use crate::message::{Attempt, MessageError, Reply, Request, Setup};
+use crate::message::{Attempt, MessageError, Origin, Reply, Request, ServerPlan, Setup};
 use crate::run::{Flow, Output, Run, RunEnd, Start};
 use crate::sys::StartStep;
 
@@ -33,7 +33,7 @@ pub struct CageConfig {
     /// The program that calls [`crate::enter_if_cage`] first; usually `/proc/self/exe`.
     pub entry: PathBuf,
     /// Files and directories that programs see, read-only, at the same absolute path: the interpreter's prefix, shared
-    /// libraries. Missing ones are skipped. None may lie in `/tmp`, `/w`, `/dev` or `/proc`.
+    /// libraries. Missing ones are skipped. None may lie in `/tmp`, `/w`, `/z`, `/dev` or `/proc`.
     pub runtime: Vec<PathBuf>,
     /// The only environment that programs see.
     pub environment: Vec<(String, String)>,
@@ -83,10 +83,16 @@ pub enum CageError {
         source: io::Error,
     },
     /// A runtime path cannot be shown to programs.
-    #[error("the runtime path `{path}` must be absolute and outside `/tmp`, `/w`, `/dev` and `/proc`", path = .path.display())]
+    #[error("the runtime path `{path}` must be absolute and outside `/tmp`, `/w`, `/z`, `/dev` and `/proc`", path = .path.display())]
     Runtime {
         /// Which.
         path: PathBuf,
+    },
+    /// A fork server's file cannot be shown to programs.
+    #[error("the server file `{name}` must have a plain name of its own, at most 128 bytes long")]
+    ServerFile {
+        /// Its name.
+        name: String,
     },
     /// The host refused steps of every way to make a cage.
     #[error("the host refused a cage: {reason}")]
@@ -176,6 +182,7 @@ impl CageError {
             }
             Self::Spawn { .. }
             | Self::Runtime { .. }
+            | Self::ServerFile { .. }
             | Self::Refused { .. }
             | Self::Died { .. }
             | Self::Silent { .. }
@@ -209,6 +216,12 @@ impl Cage {
         for path in &config.runtime {
             if !path.is_absolute() || is_own(path) || path.canonicalize().is_ok_and(|real| is_own(&real)) {
                 return Err(CageError::Runtime { path: path.clone() });
+            }
+        }
+        for (at, (name, _)) in config.server_files.iter().enumerate() {
+            let taken = config.server_files[..at].iter().any(|(other, _)| other == name);
+            if taken || !is_plain(name.as_bytes()) {
+                return Err(CageError::ServerFile { name: name.clone() });
             }
         }
         let mut refused = Vec::new();
@@ -257,13 +270,37 @@ impl Cage {
     /// # Errors
     /// [`CageError::Load`] when the name is no plain file name or the scratch is too small; others lose the cage.
     pub fn load(&mut self, name: &str, text: &[u8]) -> Result<(), CageError> {
-        let doing = "load a program";
-        self.check_alive(doing)?;
-        let text = memfd::seal(text).map_err(|source| CageError::System { doing, source })?;
         let request = Request::Load {
             name: name.as_bytes().to_vec(),
         };
-        self.say(&request, &[text.as_fd()], doing)?;
+        self.put(&request, name, text, "load a program")
+    }
+
+    /// Puts one more file beside the loaded program, until the next is loaded. The same rules hold for it.
+    ///
+    /// A fork server that holds the program has read what was there when it got ready: files are added before the
+    /// first run.
+    ///
+    /// # Errors
+    /// [`CageError::Load`] when no program is loaded, the name is no plain file name or taken, 16 files lie there
+    /// already, or the scratch is too small; others lose the cage.
+    pub fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageError> {
+        let request = Request::Add {
+            name: name.as_bytes().to_vec(),
+        };
+        self.put(&request, name, text, "take a file")
+    }
+
+    fn put(
+        &mut self,
+        request: &Request,
+        name: &str,
+        text: &[u8],
+        doing: &'static str,
+    ) -> Result<(), CageError> {
+        self.check_alive(doing)?;
+        let text = memfd::seal(text).map_err(|source| CageError::System { doing, source })?;
+        self.say(request, &[text.as_fd()], doing)?;
         let reply = self.answer(doing, ANSWER_WITHIN);
         match self.keep(reply)? {
             Reply::Loaded => Ok(()),
@@ -280,21 +317,20 @@ impl Cage {
     /// Nothing of it is left afterwards: neither a process nor a file.
     ///
     /// # Errors
-    /// [`CageError::NotStarted`] when it could not be executed; others lose the cage. What a program does is an end,
-    /// never an error.
+    /// [`CageError::NotStarted`] when it could not be executed, [`CageError::NotServed`] when a fork server could not
+    /// run it; others lose the cage. What a program does is an end, never an error.
     pub fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageError> {
         let doing = "run a program";
         self.check_alive(doing)?;
-        let Start::Execute(argv) = run.start else {
-            let reason = "there is no fork server".to_owned();
-            return Err(CageError::NotServed { reason });
-        };
         self.runs += 1;
         let seq = self.runs;
         let request = Request::Run {
             seq,
             limits: run.limits,
-            argv: argv.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
+            origin: match run.start {
+                Start::Execute(argv) => Origin::Execute(texts(argv)),
+                Start::Fork(server) => Origin::Fork(u32::try_from(server).unwrap_or(u32::MAX)),
+            },
         };
         let pipes = self
             .output
@@ -303,16 +339,18 @@ impl Cage {
         let (ours, [output, errors]) = self.keep(pipes)?;
         self.say(&request, &[run.stdin, output.as_fd(), errors.as_fd()], doing)?;
         drop((output, errors));
-        let reply = self
-            .output
-            .follow(&mut self.channel, ours, seq, &run.limits, stdout);
+        let reply = self.output.follow(&mut self.channel, ours, seq, run, stdout);
         match self.keep(reply)? {
             Followed::Ended(end) => Ok(end),
             Followed::NotStarted { step, errno } => Err(CageError::NotStarted {
-                program: argv.first().cloned().unwrap_or_default(),
+                program: match run.start {
+                    Start::Execute(argv) => argv.first().cloned().unwrap_or_default(),
+                    Start::Fork(_) => String::new(),
+                },
                 step: StartStep::words(step),
                 source: io::Error::from_raw_os_error(errno),
             }),
+            Followed::NotServed { reason } => Err(CageError::NotServed { reason }),
         }
     }
 
@@ -356,13 +394,34 @@ impl Cage {
                 .iter()
                 .map(|path| path.as_os_str().as_bytes().to_vec())
                 .collect(),
-            environment: config
-                .environment
+            environment: variables(&config.environment),
+            servers: config
+                .servers
                 .iter()
-                .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+                .map(|server| ServerPlan {
+                    argv: texts(&server.argv),
+                    environment: variables(&server.environment),
+                    holds: server.holds,
+                })
+                .collect(),
+            server_files: config
+                .server_files
+                .iter()
+                .map(|(name, text)| (name.as_bytes().to_vec(), text.len() as u64))
                 .collect(),
         });
-        cage.say(&setup, &[], doing)?;
+        let texts: Vec<&[u8]> = config
+            .server_files
+            .iter()
+            .map(|(_, text)| text.as_slice())
+            .collect();
+        match texts.as_slice() {
+            [] => cage.say(&setup, &[], doing)?,
+            texts => {
+                let texts = memfd::seal(&texts.concat()).map_err(system)?;
+                cage.say(&setup, &[texts.as_fd()], doing)?;
+            }
+        }
         match cage.answer(doing, ANSWER_WITHIN)? {
             Reply::Ready { layers, refusals } => {
                 let mut refused = refused.to_vec();
@@ -458,6 +517,7 @@ impl std::fmt::Debug for Cage {
 pub(crate) enum Followed {
     Ended(RunEnd),
     NotStarted { step: u8, errno: i32 },
+    NotServed { reason: String },
 }
 
 /// Takes one reply that is there.
@@ -517,6 +577,18 @@ fn end_of(child: &Child) -> io::Result<OwnedFd> {
     )?)
 }
 
-fn lossy(bytes: &[u8]) -> String {
+fn texts(texts: &[String]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn variables(variables: &[(String, String)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let bytes = |text: &String| text.as_bytes().to_vec();
+    variables
+        .iter()
+        .map(|(name, value)| (bytes(name), bytes(value)))
+        .collect()
+}
+
+pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

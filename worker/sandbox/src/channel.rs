@@ -1,6 +1,7 @@
-//! The socket between the worker and a cage's init: one datagram per message, files beside it.
+//! Sockets between the worker, a cage's init and its helpers: one datagram per message, files beside it.
 //!
-//! Both ends use it. It moves bytes and files; what they mean is `message`.
+//! Both ends use it. It moves bytes and files; what they mean is `message`, between init and nursery `init::nursery`,
+//! between init and fork server `init::server`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -39,11 +40,36 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// Sends one message; a peer that is gone is an error, never a signal.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let bytes = [IoSlice::new(bytes)];
+    loop {
+        match sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            // What was not read when the peer ended; the same to a writer.
+            Err(Errno::CONNRESET) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 impl Channel {
+    /// An end that takes messages of [`MESSAGE_BYTES_MAX`].
     pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self::with_room(socket, MESSAGE_BYTES_MAX)
+    }
+
+    /// An end that takes messages of `bytes_max`.
+    pub(crate) fn with_room(socket: OwnedFd, bytes_max: usize) -> Self {
         Self {
             socket,
-            buffer: vec![0; MESSAGE_BYTES_MAX],
+            buffer: vec![0; bytes_max],
         }
     }
 
@@ -53,19 +79,7 @@ impl Channel {
 
     /// Sends one message; a peer that is gone is an error, never a signal.
     pub(crate) fn send(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let bytes = [IoSlice::new(bytes)];
-        loop {
-            match sendmsg(&self.socket, &bytes, &mut control, SendFlags::NOSIGNAL) {
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        send(self.fd(), bytes, files)
     }
 
     /// Receives one message, waiting for it; `None` when the peer is gone.

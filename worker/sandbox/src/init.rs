@@ -1,15 +1,22 @@
-//! The inside of a cage: the warden, and the init that it forks.
+//! The inside of a cage: the warden, the init that it forks, and the init's helpers.
 //!
 //! Entered by [`enter_if_cage`] in the worker's re-executed binary. The warden makes the namespaces, writes the id
-//! maps for the init, gives up its rights and then only waits; the init (`serve`) does the rest.
+//! maps for the init, gives up its rights and then only waits; the init (`serve`) does the rest, with a `reaper` inside
+//! the programs' pid namespace and, where there are fork servers (`server`, `roster`), a `nursery` outside it.
 
+mod nursery;
 mod privileges;
 mod processes;
+mod reaper;
+mod roster;
 mod scratch;
 mod serve;
+mod server;
 mod tree;
 mod watch;
 
+pub(crate) use scratch::is_plain;
+pub(crate) use server::ANSWER_WITHIN as SERVER_ANSWERS_WITHIN;
 pub(crate) use tree::is_own;
 
 use std::io;
@@ -99,9 +106,9 @@ fn warden() -> io::Result<()> {
     // What the init makes for programs must be open to them, whatever the worker was started with.
     umask(Mode::from_raw_mode(0o022));
 
-    let setup = match channel.receive()? {
-        Some(received) => match Request::decode(received.bytes) {
-            Ok(Request::Setup(setup)) => setup,
+    let (setup, texts) = match channel.receive()? {
+        Some(mut received) => match Request::decode(received.bytes) {
+            Ok(Request::Setup(setup)) => (setup, received.files.pop()),
             Ok(_) | Err(_) => return Err(io::ErrorKind::InvalidData.into()),
         },
         None => return Ok(()),
@@ -117,12 +124,17 @@ fn warden() -> io::Result<()> {
             serve::without_namespaces(channel, &setup);
             Ok(())
         }
-        Attempt::Privileged | Attempt::Unprivileged => within_namespaces(channel, &setup, &worker_end),
+        Attempt::Privileged | Attempt::Unprivileged => within_namespaces(channel, &setup, texts, &worker_end),
     }
 }
 
 /// Forks the init as pid 1 of a new namespace and waits until it or the worker ends; then both have.
-fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> io::Result<()> {
+fn within_namespaces(
+    channel: Channel,
+    setup: &Setup,
+    texts: Option<OwnedFd>,
+    worker_end: &OwnedFd,
+) -> io::Result<()> {
     let refuse = |channel: &Channel, refusal: &Refusal| {
         let reason = refusal.text().into_bytes();
         let message = Reply::Refused { reason }.encode().map_err(io::Error::other)?;
@@ -150,17 +162,18 @@ fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> i
     // and init each keeps its own end only: a read there ends when the other has died.
     let mut channel = Some(channel);
     let mut ours = Some(ours);
+    let mut texts = texts;
     let init = sys::fork_into(|| {
         drop(ours.take());
         let Some(mut channel) = channel.take() else {
             return 1;
         };
-        match serve::within_namespaces(&mut channel, setup, &theirs) {
+        match serve::within_namespaces(&mut channel, setup, texts.take(), &theirs) {
             Ok(()) => 0,
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }
     })?;
-    drop((channel, theirs));
+    drop((channel, theirs, texts));
     let Some(ours) = ours else { return Ok(()) };
     let init_end = pidfd_open(
         Pid::from_raw(init).ok_or(io::ErrorKind::NotFound)?,

@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::Serialize;
 
-use crate::cage::{CageError, Followed, nonsense, receive, timespec};
+use crate::cage::{CageError, Followed, lossy, nonsense, receive, timespec};
 use crate::channel::Channel;
+use crate::init::SERVER_ANSWERS_WITHIN;
 use crate::message::{Ending, Limit, Reply, Request};
 
 /// Bytes read at once.
@@ -149,9 +150,10 @@ impl Output {
         channel: &mut Channel,
         ends: Ends,
         seq: u64,
-        limits: &RunLimits,
+        run: &Run<'_>,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
     ) -> Result<Followed, CageError> {
+        let limits = &run.limits;
         let doing = "run a program";
         let system = |source| CageError::System { doing, source };
         self.buffer.resize(PIECE_BYTES, 0);
@@ -165,7 +167,7 @@ impl Output {
             crossed: None,
             reader: stdout,
         };
-        let within = limits.wall() + ANSWER_AFTER_WALL;
+        let within = limits.wall() + ANSWER_AFTER_WALL + run.start.takes_at_most();
         let until = Instant::now() + within;
         let mut told = false;
         let reply = loop {
@@ -193,7 +195,21 @@ impl Output {
             Reply::NotStarted { seq: of, step, errno } if of == seq => {
                 Ok(Followed::NotStarted { step, errno })
             }
+            Reply::NotServed { seq: of, reason } if of == seq => Ok(Followed::NotServed {
+                reason: lossy(&reason),
+            }),
             other => Err(nonsense(doing, &other)),
+        }
+    }
+}
+
+impl Start<'_> {
+    /// Time that may pass before the clock of a run starts.
+    fn takes_at_most(self) -> Duration {
+        match self {
+            Self::Execute(_) => Duration::ZERO,
+            // A server may have to be started twice, to read the program, and to fork.
+            Self::Fork(_) => 4 * SERVER_ANSWERS_WITHIN,
         }
     }
 }

@@ -1,18 +1,24 @@
-//! The tests' own program: a cage's entry, a well-behaved or hostile program inside, and a worker that holds a cage.
+//! The tests' own program: a cage's entry, a well-behaved or hostile program inside, a fork server, and workers that
+//! hold a cage.
 //!
 //! Built for `tests/cage` only; the worker does not know it. What it does is its first argument; what it finds it says
 //! on standard output, one word or line, and the test compares.
 
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+#[path = "cage-probe/server.rs"]
+mod server;
+#[path = "cage-probe/worker.rs"]
+mod worker;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Run, RunLimits, Start, enter_if_cage, seal};
+use roundhouse_sandbox::enter_if_cage;
 
 /// Longest wait for a connection that must not come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -22,6 +28,20 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["serve", holds] => server::serve(holds),
+        ["hold"] => worker::hold(),
+        ["many", count] => worker::many(count.parse().unwrap()),
+        ["many-forks", count] => worker::many_forks(count.parse().unwrap()),
+        ["serve-as-any-user"] => worker::serve_as_any_user(),
+        ["measure", count] => worker::measure(count.parse().unwrap()),
+        words => perform(words),
+    }
+}
+
+/// What a program does, in a process of its own.
+fn perform(words: &[&str]) {
+    match words {
+        ["nothing"] => {}
         ["echo"] => {
             io::copy(&mut io::stdin(), &mut io::stdout()).unwrap();
         }
@@ -195,8 +215,66 @@ fn main() {
             };
             say(&format!("default {pipe}, blocked {blocked}"));
         }
-        ["hold"] => hold(),
-        ["many", count] => many(count.parse().unwrap()),
+        ["count"] => {
+            static RUNS: AtomicU32 = AtomicU32::new(0);
+            say(&(RUNS.fetch_add(1, Ordering::SeqCst) + 1).to_string());
+        }
+        ["self"] => {
+            // SAFETY: takes nothing or plain numbers.
+            let (pid, session, parent) = unsafe { (libc::getpid(), libc::getsid(0), libc::getppid()) };
+            let leads = session == pid;
+            say(&format!(
+                "pid above 1 {}, leads its session {leads}, parent {parent}",
+                pid > 1
+            ));
+        }
+        ["limits"] => {
+            let soft = |resource| {
+                let mut limit = libc::rlimit {
+                    rlim_cur: 0,
+                    rlim_max: 0,
+                };
+                // SAFETY: the place is valid for writing.
+                assert_eq!(unsafe { libc::getrlimit(resource, &raw mut limit) }, 0);
+                limit.rlim_cur
+            };
+            // The init sets it for a fork as soon as it hears of it.
+            while soft(libc::RLIMIT_CPU) == libc::RLIM_INFINITY {
+                std::thread::yield_now();
+            }
+            say(&format!(
+                "stack {} MiB, cpu {} s, core {}",
+                soft(libc::RLIMIT_STACK) >> 20,
+                soft(libc::RLIMIT_CPU),
+                soft(libc::RLIMIT_CORE),
+            ));
+        }
+        ["pid"] => say(&std::process::id().to_string()),
+        ["trace-all"] => {
+            let traced: Vec<i32> = (1..50)
+                .filter(|pid| {
+                    let none = std::ptr::null_mut::<libc::c_void>();
+                    // SAFETY: attaches to another process; takes plain numbers.
+                    unsafe { libc::ptrace(libc::PTRACE_SEIZE, *pid, none, none) == 0 }
+                })
+                .collect();
+            say(&format!("{traced:?}"));
+        }
+        ["list", path] => {
+            let mut names: Vec<_> = fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            say(&format!("{names:?}"));
+        }
+        ["read", path] => say(&fs::read_to_string(path).unwrap()),
+        ["orphans-spin", milliseconds] => {
+            // One after the other, each gone before the next: only who reaped them knows what they used.
+            loop {
+                orphan(|| spin_for(Duration::from_millis(milliseconds.parse().unwrap())));
+            }
+        }
         other => panic!("unknown words: {other:?}"),
     }
 }
@@ -210,6 +288,36 @@ fn say(text: &str) {
 fn fork() -> i32 {
     // SAFETY: this program has one thread.
     unsafe { libc::fork() }
+}
+
+/// Runs `work` in a process whose parent is gone, and waits for its end.
+fn orphan(work: impl FnOnce()) {
+    let (mut end, held) = io::pipe().unwrap();
+    let child = fork();
+    if child == 0 {
+        if fork() == 0 {
+            work();
+        }
+        // SAFETY: takes any status.
+        unsafe { libc::_exit(0) }
+    }
+    drop(held);
+    // SAFETY: takes plain numbers and no place.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    // The last that holds the pipe is the orphan.
+    end.read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn spin_for(time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// Runs whose answers are the same in every cage.
+fn words_of_a_run() -> [&'static str; 5] {
+    ["self", "count", "open-files", "kill-all", "daemon"]
 }
 
 fn signal(pid: i32, signal: i32) {
@@ -260,81 +368,5 @@ fn rights() {
         pid > 1,
         sets.iter().flatten().map(|set| u64::from(*set)).sum::<u64>(),
         bounding.count()
-    ));
-}
-
-fn config() -> CageConfig {
-    CageConfig {
-        entry: "/proc/self/exe".into(),
-        runtime: ["/lib", "/lib64", "/usr/lib"].map(PathBuf::from).to_vec(),
-        environment: Vec::new(),
-        scratch_bytes: 256 << 20,
-        scratch_inodes: 1024,
-        cpu: None,
-        servers: Vec::new(),
-        server_files: Vec::new(),
-    }
-}
-
-const LIMITS: RunLimits = RunLimits {
-    cpu_ms: 60_000,
-    wall_ms: 60_000,
-    memory_bytes: 256 << 20,
-    output_bytes: 1 << 20,
-    processes: 8,
-};
-
-fn cage() -> Cage {
-    let mut cage = Cage::start(&config()).unwrap();
-    cage.load("probe", &fs::read("/proc/self/exe").unwrap()).unwrap();
-    cage
-}
-
-/// A worker that says its cage's pid and then waits for a program that never ends.
-fn hold() {
-    let mut cage = cage();
-    let pid = cage.pid();
-    let stdin = seal(b"").unwrap();
-    let argv = ["./probe".to_owned(), "daemon-and-wait".to_owned()];
-    let run = Run {
-        start: Start::Execute(&argv),
-        stdin: stdin.as_fd(),
-        limits: LIMITS,
-    };
-    say(&pid.to_string());
-    cage.run(&run, &mut |_| Flow::Continue).unwrap();
-}
-
-/// A worker that runs many programs one after the other and says what is left of them.
-fn many(count: u32) {
-    let mut cage = cage();
-    let stdin = seal(b"").unwrap();
-    let argv = ["./probe".to_owned(), "daemon".to_owned()];
-    let run = Run {
-        start: Start::Execute(&argv),
-        stdin: stdin.as_fd(),
-        limits: LIMITS,
-    };
-    cage.run(&run, &mut |_| Flow::Continue).unwrap();
-    let files = || fs::read_dir("/proc/self/fd").unwrap().count();
-    let before = files();
-    for _ in 0..count {
-        let end = cage.run(&run, &mut |_| Flow::Continue).unwrap();
-        assert_eq!(end.crossed, None);
-    }
-    let below = |pid: u32| -> Vec<u32> {
-        let mut text = String::new();
-        let path = format!("/proc/{pid}/task/{pid}/children");
-        fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
-        text.split_ascii_whitespace()
-            .map(|pid| pid.parse().unwrap())
-            .collect()
-    };
-    let inits = below(cage.pid());
-    let programs: usize = inits.iter().map(|init| below(*init).len()).sum();
-    say(&format!(
-        "files {}, inits {}, programs {programs}",
-        files() - before,
-        inits.len()
     ));
 }

@@ -1,26 +1,35 @@
-//! The init's life: build the cage, say what holds, then answer `Load` and `Run` until the worker is gone.
+//! The init's life: build the cage, say what holds, then answer `Load`, `Add` and `Run` until the worker is gone.
 //!
-//! Pid 1 of its namespace: every process that loses its parent becomes its child and is reaped here, so that the
-//! program's first process is an ordinary one (pid 2 or more).
+//! Pid 1 of its own namespace, in which fork servers live beside it. Its other children, the programs, are born in a
+//! namespace below, whose pid 1 is the `reaper`: a program's first process is an ordinary one (pid 2 or more), can
+//! name neither init nor server, and everything it leaves behind can be ended at one instant.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::sched_getaffinity;
 
+use super::nursery::Nursery;
 use super::processes::{Census, Scope};
+use super::reaper::Reaper;
+use super::roster::{self, Roster};
 use super::scratch::Scratch;
-use super::watch::{Lost, Watch};
+use super::server::Fault;
+use super::watch::{Finish, Lost, Main, Watch};
 use super::{Refusal, Step, privileges, tree};
+use crate::cage::timespec;
 use crate::channel::Channel;
 use crate::containment::{Layer, Layers};
-use crate::message::{Attempt, Reply, Request, Setup};
+use crate::memfd;
+use crate::message::{Attempt, Origin, Reply, Request, Setup};
 use crate::run::RunLimits;
-use crate::sys::{self, Execution, Identity, ResourceLimit, StartReport, StringList};
+use crate::sys::{self, Execution, Identity, Parent, ResourceLimit, StartReport, StringList};
 
 /// Address space beyond the memory limit: the interpreter's and libraries' mappings, which are mostly not resident.
 const ADDRESS_SLACK_BYTES: u64 = 1 << 30;
@@ -34,11 +43,15 @@ const FILES_MAX: u64 = 256;
 const INIT_FILES_MAX: u64 = 1024;
 /// Makes the kernel end programs before anything else when the host's memory is used up.
 const OOM_SCORE: &str = "800";
+/// So long nothing must be asked of a cage before it makes a fork server ahead.
+const SPARE_AFTER: Duration = Duration::from_millis(2);
 
 /// A cage that is ready.
 struct Init {
     census: Census,
     scratch: Scratch,
+    /// The fork servers, where there are any.
+    roster: Option<Roster>,
     environment: StringList,
     scratch_bytes: u64,
     /// Whom a program becomes, where it is somebody else than the init.
@@ -52,7 +65,7 @@ struct Init {
 /// Whose processes count against a program's process limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Others {
-    /// So many, always.
+    /// So many, and the fork servers.
     Fixed(u64),
     /// All of this user's on the host, counted at each start.
     OfUser(u32),
@@ -65,6 +78,7 @@ enum Others {
 pub(super) fn within_namespaces(
     channel: &mut Channel,
     setup: &Setup,
+    texts: Option<OwnedFd>,
     warden: &OwnedFd,
 ) -> Result<(), Refusal> {
     let mut layers: Layers = [
@@ -78,6 +92,16 @@ pub(super) fn within_namespaces(
     .into_iter()
     .collect();
     let mut refusals = Vec::new();
+
+    // While the host's `/proc` is there.
+    let own_namespaces = open(
+        "/proc/self/ns",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .step("open `/proc/self/ns`")?;
+    let empty = memfd::seal(b"").and_then(|empty| memfd::reopen(empty.as_fd()));
+    let empty = empty.step("make an empty input")?;
 
     let own = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     sys::unshare(own).step("make mount, network, ipc and uts namespaces")?;
@@ -106,7 +130,7 @@ pub(super) fn within_namespaces(
         forbid_system_v_ipc(proc.as_ref()),
     );
 
-    let directories = tree::enter(setup)?;
+    let directories = tree::enter(setup, texts)?;
     layers.add(Layer::ReadOnlyRoot);
     if setup.attempt == Attempt::Privileged {
         give_to_init(&directories).step("give the scratch to the init")?;
@@ -132,17 +156,46 @@ pub(super) fn within_namespaces(
     layers.add(Layer::NoNewPrivileges);
 
     let scratch = Scratch::new(directories, None).step("open the scratch")?;
+    settle(&scratch).step("set its own limits")?;
+    // Whom a program becomes, where it is somebody else than the init.
+    let identity = (setup.attempt == Attempt::Privileged).then_some(privileges::PROGRAM);
+    let nursery = match setup.servers.as_slice() {
+        [] => None,
+        _ => Some(Nursery::open(setup, &empty, identity).step("fork the nursery")?),
+    };
+    drop(empty);
+    sys::unshare(libc::CLONE_NEWPID).step("make the programs' pid namespace")?;
+    let reaper = Reaper::start(proc.as_ref()).step("fork the reaper")?;
+    let roster = match nursery {
+        None => None,
+        Some(nursery) => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let programs = openat(&own_namespaces, "pid_for_children", flags, Mode::empty());
+            let programs = programs.step("open the programs' pid namespace")?;
+            Some(Roster::new(nursery, programs, setup))
+        }
+    };
+    drop(own_namespaces);
+
+    // Without an id of its own, init, reaper and nursery are processes of the program's user.
+    let others = match identity {
+        Some(_) => 0,
+        None => 2 + u64::from(roster.is_some()),
+    };
     let mut init = Init {
         census: Census {
             proc,
-            scope: Scope::Namespace,
+            scope: Scope::Namespace {
+                reaper,
+                own: Vec::new(),
+            },
         },
         scratch,
-        environment: environment(setup).step("read the environment")?,
+        roster,
+        environment: StringList::of_variables(setup.environment.iter()).step("read the environment")?,
         scratch_bytes: setup.scratch_bytes,
-        identity: (setup.attempt == Attempt::Privileged).then_some(privileges::PROGRAM),
-        // Without an id of its own the init is one of the program's processes.
-        others: Others::Fixed(u64::from(setup.attempt != Attempt::Privileged)),
+        identity,
+        others: Others::Fixed(others),
         report: StartReport::new().step("map a page")?,
         processors: processors(),
     };
@@ -179,6 +232,7 @@ impl Init {
         std::fs::create_dir(&home).step(&format!("make `{}`", home.display()))?;
         let directories = tree::scratch_on_host(&home).step(&format!("make `{}`", home.display()))?;
         let scratch = Scratch::new(directories, Some(home)).step("open the scratch")?;
+        settle(&scratch).step("set its own limits")?;
         let root = rustix::process::geteuid().is_root();
         if root {
             rustix::thread::set_thread_groups(&[]).step("leave the groups")?;
@@ -198,7 +252,8 @@ impl Init {
                 scope: Scope::Descendants,
             },
             scratch,
-            environment: environment(setup).step("read the environment")?,
+            roster: None,
+            environment: StringList::of_variables(setup.environment.iter()).step("read the environment")?,
             scratch_bytes: setup.scratch_bytes,
             identity: root.then_some(privileges::HOST_PROGRAM),
             others: Others::OfUser(user),
@@ -213,12 +268,9 @@ impl Init {
             layers: layers.bits(),
             refusals: refusals.join("; ").into_bytes(),
         };
-        let end = self
-            .prepare()
-            .and_then(|()| say(channel, &ready))
-            .map_err(Lost::Failed);
-        let end = end.and_then(|()| {
+        let end = say(channel, &ready).map_err(Lost::Failed).and_then(|()| {
             loop {
+                self.use_idle_time(channel)?;
                 self.answer(channel)?;
             }
         });
@@ -241,26 +293,20 @@ impl Init {
         let _ = self.census.end_all(|_| ());
     }
 
-    fn prepare(&self) -> io::Result<()> {
-        rustix::process::fchdir(self.scratch.work())?;
-        for limit in [
-            fixed(libc::RLIMIT_CORE, 0),
-            fixed(libc::RLIMIT_MSGQUEUE, 0),
-            fixed(libc::RLIMIT_NOFILE, INIT_FILES_MAX),
-        ] {
-            limit.set().map_err(io::Error::from_raw_os_error)?;
-        }
-        Ok(())
-    }
-
     fn answer(&mut self, channel: &mut Channel) -> Result<(), Lost> {
         let Some(received) = channel.receive().map_err(Lost::Failed)? else {
             return Err(Lost::WorkerGone);
         };
         let files = received.files;
         let reply = match Request::decode(received.bytes) {
-            Ok(Request::Load { name }) => self.load(&name, files),
-            Ok(Request::Run { seq, limits, argv }) => self.run(channel, seq, limits, argv, files)?,
+            Ok(Request::Load { name }) => {
+                if let Some(roster) = &mut self.roster {
+                    roster.forget_program();
+                }
+                loaded(files, |text| self.scratch.load(&name, text))
+            }
+            Ok(Request::Add { name }) => loaded(files, |text| self.scratch.add(&name, text)),
+            Ok(Request::Run { seq, limits, origin }) => self.run(channel, seq, limits, origin, files)?,
             // The run had ended already.
             Ok(Request::Kill { .. }) => return Ok(()),
             Ok(Request::Setup(_)) => return Err(Lost::Nonsense("a second setup came".to_owned())),
@@ -268,19 +314,43 @@ impl Init {
         };
         say(channel, &reply).map_err(Lost::Failed)?;
         // After the answer, so that the worker reads the output meanwhile.
-        self.scratch.clean_if_dirty().map_err(Lost::Failed)
+        self.scratch.clean_if_dirty().map_err(Lost::Failed)?;
+        let Some(roster) = &mut self.roster else {
+            return Ok(());
+        };
+        roster.reap().map_err(Lost::Failed)?;
+        if reply == Reply::Loaded {
+            // Its first run will ask for a server: the sooner it starts, the better.
+            self.start_spare();
+        }
+        Ok(())
     }
 
-    fn load(&mut self, name: &[u8], files: Vec<OwnedFd>) -> Reply {
-        let loaded = match <[OwnedFd; 1]>::try_from(files) {
-            Ok([text]) => self.scratch.load(name, text),
-            Err(_) => Err(io::Error::other("a program's text comes as one file")),
-        };
-        match loaded {
-            Ok(()) => Reply::Loaded,
-            Err(error) => Reply::LoadFailed {
-                reason: error.to_string().into_bytes(),
-            },
+    /// Makes a fork server ahead, unless the worker has something else to do first.
+    fn use_idle_time(&mut self, channel: &Channel) -> Result<(), Lost> {
+        if self
+            .roster
+            .as_ref()
+            .is_none_or(|roster| roster.lacks_spare().is_none())
+        {
+            return Ok(());
+        }
+        let socket = channel.fd();
+        let mut events = [PollFd::new(&socket, PollFlags::IN)];
+        match poll(&mut events, Some(&timespec(SPARE_AFTER))) {
+            Ok(0) => self.start_spare(),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Lost::Failed(error.into())),
+        }
+        Ok(())
+    }
+
+    fn start_spare(&mut self) {
+        if let Some((post, limits)) = self.roster.as_ref().and_then(Roster::lacks_spare) {
+            let resources = self.resources(limits);
+            if let Some(roster) = &mut self.roster {
+                roster.start_spare(post, limits, &resources);
+            }
         }
     }
 
@@ -289,8 +359,27 @@ impl Init {
         channel: &mut Channel,
         seq: u64,
         limits: RunLimits,
-        argv: Vec<Vec<u8>>,
+        origin: Origin,
         files: Vec<OwnedFd>,
+    ) -> Result<Reply, Lost> {
+        let Ok(files) = <[OwnedFd; 3]>::try_from(files) else {
+            return Err(Lost::Nonsense("a run needs three files".to_owned()));
+        };
+        self.census.begin();
+        match origin {
+            Origin::Execute(argv) => self.execute(channel, seq, limits, argv, files),
+            Origin::Fork(server) => self.fork(channel, seq, limits, server, files),
+        }
+    }
+
+    /// A run of a program that is executed for it.
+    fn execute(
+        &mut self,
+        channel: &mut Channel,
+        seq: u64,
+        limits: RunLimits,
+        argv: Vec<Vec<u8>>,
+        files: [OwnedFd; 3],
     ) -> Result<Reply, Lost> {
         let not_started = |step, error: io::Error| Reply::NotStarted {
             seq,
@@ -298,61 +387,143 @@ impl Init {
             errno: error.raw_os_error().unwrap_or(libc::EINVAL),
         };
         let arguments: Result<Vec<_>, _> = argv.into_iter().map(CString::new).collect();
-        let (Ok(arguments), Ok([stdin, stdout, stderr])) = (arguments, <[OwnedFd; 3]>::try_from(files))
-        else {
-            return Err(Lost::Nonsense(
-                "a run needs arguments without NUL and three files".to_owned(),
-            ));
+        let Ok(arguments) = arguments else {
+            return Err(Lost::Nonsense("a run needs arguments without NUL".to_owned()));
         };
         let Some(program) = arguments.first().cloned() else {
             return Err(Lost::Nonsense("a run needs a program".to_owned()));
         };
         let started = Instant::now();
         let resources = self.resources(limits);
-        let main = sys::execute(&Execution {
+        let execution = Execution {
             program: &program,
             arguments: &StringList::new(arguments),
             environment: &self.environment,
-            files: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            files: files.each_ref().map(OwnedFd::as_fd),
+            service: None,
             limits: &resources,
             identity: self.identity,
             report: &self.report,
-        });
-        drop((stdin, stdout, stderr));
-        let main = match main {
-            Ok(main) => main,
-            Err(error) => return Ok(not_started(0, error)),
         };
-        let main_end = Pid::from_raw(main)
+        let pid = match sys::execute(&execution, Parent::Caller) {
+            Ok(pid) => pid,
+            Err(error) => {
+                self.census.check().map_err(Lost::Failed)?;
+                return Ok(not_started(0, error));
+            }
+        };
+        drop(files);
+        let end = Pid::from_raw(pid)
             .ok_or(io::ErrorKind::NotFound.into())
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
             .map_err(Lost::Failed)?;
-        let watch = Watch {
+        self.census
+            .set_own(self.roster.iter().flat_map(Roster::processes));
+        let main = Main::Child { pid, end: &end };
+        let finish = self.watch(main, seq, limits, started).until_end(channel)?;
+        Ok(match (self.report.take(), finish) {
+            (Some((step, errno)), _) => not_started(step, io::Error::from_raw_os_error(errno)),
+            (None, finish) => told(seq, finish),
+        })
+    }
+
+    /// A run for which a server forks.
+    fn fork(
+        &mut self,
+        channel: &mut Channel,
+        seq: u64,
+        limits: RunLimits,
+        server: u32,
+        files: [OwnedFd; 3],
+    ) -> Result<Reply, Lost> {
+        let resources = self.resources(limits);
+        let processes = self.processes_beside_servers(limits);
+        let Some(roster) = &mut self.roster else {
+            let reason = match self.census.scope {
+                Scope::Namespace { .. } => format!("there is no fork server {server}"),
+                Scope::Descendants => "it needs namespaces".to_owned(),
+            };
+            return Ok(told(seq, Finish::Unserved(reason)));
+        };
+        let order = roster::Order {
+            post: server as usize,
+            seq,
+            limits,
+            resources: &resources,
+            processes,
+            files: files.each_ref().map(OwnedFd::as_fd),
+        };
+        let unserved = |census: &Census, fault| match fault {
+            Fault::Unserved(reason) => {
+                // What a server did before it failed is no run; but nothing of it may be left for one either.
+                census.end_all(|_| ()).map_err(Lost::Failed)?;
+                Ok(told(seq, Finish::Unserved(reason)))
+            }
+            Fault::Lost(lost) => Err(lost),
+        };
+        let begun = match roster.begin(&order, channel) {
+            Ok(begun) => begun,
+            Err(fault) => {
+                self.census.set_own(roster.processes());
+                return unserved(&self.census, fault);
+            }
+        };
+        drop(files);
+        self.census.set_own(roster.processes());
+        for limit in [cpu_backstop(limits), self.process_bound(limits)] {
+            // One that has ended already needs none.
+            let _ = limit.set_for(begun.pid);
+        }
+        let server = self.roster.as_ref().map(|roster| roster.server(server as usize));
+        let server = match server {
+            Some(Ok(server)) => server,
+            Some(Err(fault)) => return unserved(&self.census, fault),
+            None => return Err(Lost::Nonsense("a server was lost".to_owned())),
+        };
+        let main = Main::Forked {
+            pid: begun.pid,
+            server,
+        };
+        let watch = self.watch(main, seq, limits, begun.started);
+        Ok(told(seq, watch.until_end(channel)?))
+    }
+
+    fn watch<'a>(&'a self, main: Main<'a>, seq: u64, limits: RunLimits, started: Instant) -> Watch<'a> {
+        Watch {
             census: &self.census,
             main,
-            main_end: &main_end,
             seq,
             limits,
             started,
             processors: self.processors,
+        }
+    }
+
+    fn process_bound(&self, limits: RunLimits) -> ResourceLimit {
+        let servers = self.roster.iter().flat_map(Roster::servers).count() as u64;
+        fixed(
+            libc::RLIMIT_NPROC,
+            self.processes_beside_servers(limits).saturating_add(servers),
+        )
+    }
+
+    /// How many processes the program's user may have, the fork servers not counted.
+    fn processes_beside_servers(&self, limits: RunLimits) -> u64 {
+        let others = match self.others {
+            Others::Fixed(count) => count,
+            Others::OfUser(user) => self.census.threads_of_user(user),
         };
-        let ending = watch.until_end(channel)?;
-        Ok(match self.report.take() {
-            Some((step, errno)) => not_started(step, io::Error::from_raw_os_error(errno)),
-            None => Reply::Ended(ending),
-        })
+        u64::from(limits.processes).saturating_add(others)
     }
 
     /// The kernel's own limits: backstops for what `watch` does, and what it cannot do.
     fn resources(&self, limits: RunLimits) -> Vec<ResourceLimit> {
-        let cpu_s = limits.cpu_ms.div_ceil(1000).saturating_add(CPU_BACKSTOP_S);
-        let processes = u64::from(limits.processes);
         // The main stack may grow to the memory limit. It is also the address space of each new thread's stack, so
         // that the limit on addresses must leave room for all of them: what is resident is what counts, and `watch`
         // counts that. Where nobody watches, addresses are the only bound and threads get less room.
         let stack = limits.memory_bytes.max(STACK_BYTES_MIN);
         let stacks = if self.census.proc.is_some() {
-            processes.max(1)
+            u64::from(limits.processes.max(1))
         } else {
             1
         };
@@ -360,23 +531,62 @@ impl Init {
             .memory_bytes
             .saturating_add(ADDRESS_SLACK_BYTES)
             .saturating_add(stack.saturating_mul(stacks));
-        let others = match self.others {
-            Others::Fixed(count) => count,
-            Others::OfUser(user) => self.census.threads_of_user(user),
-        };
         vec![
-            ResourceLimit {
-                resource: libc::RLIMIT_CPU,
-                soft: cpu_s,
-                hard: cpu_s.saturating_add(CPU_BACKSTOP_S),
-            },
+            cpu_backstop(limits),
             fixed(libc::RLIMIT_AS, addresses),
             fixed(libc::RLIMIT_STACK, stack),
-            fixed(libc::RLIMIT_NPROC, processes.saturating_add(others)),
+            self.process_bound(limits),
             fixed(libc::RLIMIT_FSIZE, self.scratch_bytes),
             fixed(libc::RLIMIT_NOFILE, FILES_MAX),
             fixed(libc::RLIMIT_MEMLOCK, 0),
         ]
+    }
+}
+
+/// The init's own directory and limits, which its children inherit.
+fn settle(scratch: &Scratch) -> io::Result<()> {
+    rustix::process::fchdir(scratch.work())?;
+    for limit in [
+        fixed(libc::RLIMIT_CORE, 0),
+        fixed(libc::RLIMIT_MSGQUEUE, 0),
+        fixed(libc::RLIMIT_NOFILE, INIT_FILES_MAX),
+    ] {
+        limit.set().map_err(io::Error::from_raw_os_error)?;
+    }
+    Ok(())
+}
+
+/// The reply for a file put into the work directory.
+fn loaded(files: Vec<OwnedFd>, load: impl FnOnce(OwnedFd) -> io::Result<()>) -> Reply {
+    let loaded = match <[OwnedFd; 1]>::try_from(files) {
+        Ok([text]) => load(text),
+        Err(_) => Err(io::Error::other("a text comes as one file")),
+    };
+    match loaded {
+        Ok(()) => Reply::Loaded,
+        Err(error) => Reply::LoadFailed {
+            reason: error.to_string().into_bytes(),
+        },
+    }
+}
+
+/// The reply for what a run came to.
+fn told(seq: u64, finish: Finish) -> Reply {
+    match finish {
+        Finish::Ended(ending) => Reply::Ended(ending),
+        Finish::Unserved(reason) => Reply::NotServed {
+            seq,
+            reason: reason.into_bytes(),
+        },
+    }
+}
+
+fn cpu_backstop(limits: RunLimits) -> ResourceLimit {
+    let cpu_s = limits.cpu_ms.div_ceil(1000).saturating_add(CPU_BACKSTOP_S);
+    ResourceLimit {
+        resource: libc::RLIMIT_CPU,
+        soft: cpu_s,
+        hard: cpu_s.saturating_add(CPU_BACKSTOP_S),
     }
 }
 
@@ -401,16 +611,6 @@ fn grant(layers: &mut Layers, refusals: &mut Vec<String>, layer: Layer, result: 
 
 fn processors() -> u32 {
     sched_getaffinity(None).map_or(1, |set| set.count())
-}
-
-fn environment(setup: &Setup) -> io::Result<StringList> {
-    let variables = setup.environment.iter().map(|(name, value)| {
-        let mut variable = name.clone();
-        variable.push(b'=');
-        variable.extend(value);
-        CString::new(variable)
-    });
-    Ok(StringList::new(variables.collect::<Result<_, _>>()?))
 }
 
 /// Has the warden write this process's id maps.
