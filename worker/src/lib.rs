@@ -12,5 +12,6 @@ pub mod llm;
 pub mod log;
 pub mod notices;
 pub mod slots;
+mod test_sets;
 
 pub use roundhouse_sandbox::enter_if_cage;

@@ -105,14 +105,24 @@ enum Spread {
     Closed,
 }
 
+/// How far the first case without a result is. Each arrow is a run that ended; those to the right may be left out.
+///
+/// ```text
+/// Judging ─► Compiling ─► Comparing ─► AskingAgain ─► ComparingAgain ─► Repeating ─► settled
+/// ```
 #[derive(Debug)]
 enum Stage {
     /// Its first run is not there yet.
     Judging,
+    /// It may not compile.
     Compiling(Box<Ran>),
+    /// A fresh run is to confirm or audit a forked one.
     Comparing(Compared),
+    /// The fresh run, the second one here, came to something else, and a time-out is among the two.
     AskingAgain(Compared, Box<Ran>),
+    /// As above, but for the time-out, or it came again.
     ComparingAgain(Compared, Box<Ran>),
+    /// It timed out, perhaps not by its own fault; it is repeated by this start.
     Repeating(StartMode),
 }
 

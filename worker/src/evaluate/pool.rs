@@ -19,7 +19,7 @@ use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
     Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, Isolation, StartMode, TestSet,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::{error, info};
 
 use super::Cancellation;
@@ -255,6 +255,17 @@ impl Pool {
         };
         self.shared.around.gate.set_host(host);
         self.shared.changed.notify_all();
+    }
+
+    /// Keeps to the share that is said, now and whenever it changes; none is all cages. Ends with the sender.
+    pub async fn keep_to(&self, mut share: watch::Receiver<Option<u32>>) {
+        loop {
+            let cages = share.borrow_and_update().and_then(|n| usize::try_from(n).ok());
+            self.set_cages(cages.unwrap_or(self.cages));
+            if share.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Judges a program as soon as a cage is free for it, or gives the report of an equal one again.

@@ -373,6 +373,34 @@ async fn no_more_cages_run_than_the_share_says_and_all_of_them_again_when_it_is_
 }
 
 #[tokio::test]
+async fn pool_keeps_to_the_share_that_is_said_from_the_first_on() {
+    let cages = FakeCages::new(|asked| wrote(asked.input));
+    let pool = Arc::new(pool(&cages, 4));
+    let said = watch::Sender::new(Some(3));
+    let keeping = tokio::spawn({
+        let (pool, share) = (Arc::clone(&pool), said.subscribe());
+        async move { pool.keep_to(share).await }
+    });
+    let comes_to = async |share: usize| {
+        let there = async {
+            while pool.shared.board().share() != share {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, there).await.unwrap();
+    };
+    comes_to(3).await;
+    said.send_replace(Some(u32::MAX));
+    comes_to(4).await;
+    said.send_replace(Some(0));
+    comes_to(1).await;
+    said.send_replace(None);
+    comes_to(4).await;
+    drop(said);
+    timeout(PATIENCE, keeping).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn cages_are_pinned_while_there_is_one_for_each_cpu_and_all_may_run() {
     let cpus = usable_cpus();
     if cpus.len() < 2 {
