@@ -11,6 +11,7 @@ pub mod link;
 pub mod llm;
 pub mod log;
 pub mod notices;
+mod recent;
 pub mod slots;
 mod test_sets;
 

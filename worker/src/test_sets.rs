@@ -10,50 +10,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use roundhouse_proto::{Case, Digest, Failure, TestSet};
 use tokio::sync::OnceCell;
 
+use crate::recent::Recent;
+
 /// Bytes of test sets that stay decoded.
 const TEST_SETS_BYTES_MAX: usize = 256 << 20;
 
 /// The test sets that are decoded now.
 #[derive(Debug)]
-pub(crate) struct TestSets {
-    held: Mutex<Held>,
-    bytes_max: usize,
-}
+pub(crate) struct TestSets(Mutex<Held>);
 
 /// A set, or the wait for it.
 type Place = OnceCell<Arc<TestSet>>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
-    sets: HashMap<Digest, Kept>,
+    sets: Recent<Digest, Arc<TestSet>>,
     /// Those that somebody loads; the others are dropped when the next one comes.
     loading: HashMap<Digest, Weak<Place>>,
-    bytes: usize,
-    /// Rises with every use.
-    uses: u64,
-}
-
-#[derive(Debug)]
-struct Kept {
-    set: Arc<TestSet>,
-    bytes: usize,
-    last_use: u64,
 }
 
 impl Default for TestSets {
     fn default() -> Self {
-        Self::bounded(TEST_SETS_BYTES_MAX)
+        Self(Mutex::new(Held {
+            // What a set takes at least bounds their number.
+            sets: Recent::bounded(TEST_SETS_BYTES_MAX, usize::MAX),
+            loading: HashMap::new(),
+        }))
     }
 }
 
 impl TestSets {
-    fn bounded(bytes_max: usize) -> Self {
-        Self {
-            held: Mutex::default(),
-            bytes_max,
-        }
-    }
-
     /// The set at an address; made by `load` unless it is there or on its way.
     ///
     /// # Errors
@@ -74,45 +60,21 @@ impl TestSets {
             .get_or_try_init(async || load.await.map(Arc::new))
             .await
             .map(Arc::clone)?;
-        self.keep(digest, &set);
+        let bytes = bytes_of(&set);
+        self.held().sets.keep(digest, Arc::clone(&set), bytes);
         Ok(set)
     }
 
-    fn keep(&self, digest: Digest, set: &Arc<TestSet>) {
-        let bytes = bytes_of(set);
-        let mut held = self.held();
-        if bytes > self.bytes_max || held.sets.contains_key(&digest) {
-            return;
-        }
-        while held.bytes + bytes > self.bytes_max {
-            let oldest = held.sets.iter().min_by_key(|(_, kept)| kept.last_use);
-            let Some(digest) = oldest.map(|(digest, _)| *digest) else {
-                break;
-            };
-            held.bytes -= held.sets.remove(&digest).map_or(0, |kept| kept.bytes);
-        }
-        held.uses += 1;
-        held.bytes += bytes;
-        let kept = Kept {
-            set: Arc::clone(set),
-            bytes,
-            last_use: held.uses,
-        };
-        held.sets.insert(digest, kept);
-    }
-
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Held {
     /// The set, or where to wait for it.
     fn reuse(&mut self, digest: Digest) -> Result<Arc<TestSet>, Arc<Place>> {
-        self.uses += 1;
-        if let Some(kept) = self.sets.get_mut(&digest) {
-            kept.last_use = self.uses;
-            return Ok(Arc::clone(&kept.set));
+        if let Some(set) = self.sets.find(digest) {
+            return Ok(set);
         }
         self.loading.retain(|_, place| place.strong_count() > 0);
         if let Some(place) = self.loading.get(&digest).and_then(Weak::upgrade) {
@@ -127,7 +89,8 @@ impl Held {
 /// About how much memory a set takes.
 fn bytes_of(set: &TestSet) -> usize {
     let of_case = |case: &Case| size_of::<Case>() + case.input.len() + case.expected.len();
-    size_of::<TestSet>() + set.cases.iter().map(of_case).sum::<usize>()
+    // Its key in two maps as well.
+    size_of::<TestSet>() + 4 * size_of::<Digest>() + set.cases.iter().map(of_case).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -196,23 +159,11 @@ mod tests {
         // Asked for another one, it forgets those that nobody loads any more.
         sets.find(Digest::of(b"b"), async { Ok(set("2")) }).await.unwrap();
         let held = sets.held();
-        assert_eq!((held.loading.len(), held.sets.len()), (1, 2));
+        assert_eq!((held.loading.len(), held.sets.held().0.len()), (1, 2));
     }
 
-    #[tokio::test]
-    async fn set_not_used_for_longest_gives_way_and_a_too_long_one_is_not_kept() {
-        let room = bytes_of(&set("123"));
-        let sets = TestSets::bounded(2 * room);
-        for name in ["1", "2", "1", "3"] {
-            let found = sets.find(Digest::of(name.as_bytes()), async { Ok(set(name)) });
-            assert_eq!(*found.await.unwrap(), set(name));
-        }
-        let there = |name: &str| sets.held().sets.contains_key(&Digest::of(name.as_bytes()));
-        assert_eq!([there("1"), there("2"), there("3")], [true, false, true]);
-        let long = "x".repeat(2 * room);
-        let found = sets.find(Digest::of(b"long"), async { Ok(set(&long)) }).await;
-        assert_eq!(*found.unwrap(), set(&long));
-        assert_eq!([there("1"), there("long"), there("3")], [true, false, true]);
-        assert_eq!(sets.held().bytes, bytes_of(&set("1")) + bytes_of(&set("3")));
+    #[test]
+    fn set_counts_with_all_its_inputs() {
+        assert_eq!(bytes_of(&set("12345")), bytes_of(&set("")) + 5);
     }
 }

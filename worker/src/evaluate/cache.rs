@@ -5,11 +5,12 @@
 //! Bounded by bytes; the report that was not asked for longest goes first. Only firm reports are kept, see
 //! [`Hold`](super::course::Hold): a verdict that the load of the host may have caused is found anew each time.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roundhouse_proto::{Audit, CaseResult, Digest, EvaluateWork, EvaluationReport, Isolation};
 use sha2::{Digest as _, Sha256};
+
+use crate::recent::Recent;
 
 /// Bytes of reports that are kept.
 const REPORTS_BYTES_MAX: usize = 32 << 20;
@@ -65,45 +66,19 @@ impl ReportKey {
 
 /// The reports that are kept now.
 #[derive(Debug)]
-pub(crate) struct Reports {
-    held: Mutex<Held>,
-    bytes_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    reports: HashMap<ReportKey, Kept>,
-    /// By last use, which is never the same for two.
-    order: BTreeMap<u64, ReportKey>,
-    bytes: usize,
-    /// Rises with every use.
-    uses: u64,
-}
-
-#[derive(Debug)]
-struct Kept {
-    report: Arc<EvaluationReport>,
-    bytes: usize,
-    last_use: u64,
-}
+pub(crate) struct Reports(Mutex<Recent<ReportKey, Arc<EvaluationReport>>>);
 
 impl Default for Reports {
     fn default() -> Self {
-        Self::bounded(REPORTS_BYTES_MAX)
+        // What a report takes at least bounds their number.
+        Self(Mutex::new(Recent::bounded(REPORTS_BYTES_MAX, usize::MAX)))
     }
 }
 
 impl Reports {
-    fn bounded(bytes_max: usize) -> Self {
-        Self {
-            held: Mutex::default(),
-            bytes_max,
-        }
-    }
-
     /// The report under a key, marked as given again: it cost nothing and audited nothing this time.
     pub(crate) fn find(&self, key: ReportKey) -> Option<EvaluationReport> {
-        let report = self.held().reuse(key)?;
+        let report = self.held().find(key)?;
         Some(EvaluationReport {
             busy_ms: 0,
             audit: Audit::default(),
@@ -115,50 +90,12 @@ impl Reports {
     /// Keeps a firm report.
     pub(crate) fn keep(&self, key: ReportKey, report: &EvaluationReport) {
         let bytes = bytes_of(report);
-        if bytes > self.bytes_max {
-            return;
-        }
         let report = Arc::new(report.clone());
-        let mut held = self.held();
-        held.remove(key);
-        while held.bytes + bytes > self.bytes_max
-            && let Some((_, oldest)) = held.order.first_key_value()
-        {
-            let oldest = *oldest;
-            held.remove(oldest);
-        }
-        held.uses += 1;
-        held.bytes += bytes;
-        let last_use = held.uses;
-        held.order.insert(last_use, key);
-        let kept = Kept {
-            report,
-            bytes,
-            last_use,
-        };
-        held.reports.insert(key, kept);
+        self.held().keep(key, report, bytes);
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Held {
-    fn reuse(&mut self, key: ReportKey) -> Option<Arc<EvaluationReport>> {
-        let kept = self.reports.get_mut(&key)?;
-        self.uses += 1;
-        self.order.remove(&kept.last_use);
-        self.order.insert(self.uses, key);
-        kept.last_use = self.uses;
-        Some(Arc::clone(&kept.report))
-    }
-
-    fn remove(&mut self, key: ReportKey) {
-        if let Some(kept) = self.reports.remove(&key) {
-            self.order.remove(&kept.last_use);
-            self.bytes -= kept.bytes;
-        }
+    fn held(&self) -> MutexGuard<'_, Recent<ReportKey, Arc<EvaluationReport>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,8 +105,8 @@ fn bytes_of(report: &EvaluationReport) -> usize {
         size_of::<CaseResult>() + case.stdout.head.len() + case.stdout.tail.len() + case.stderr_tail.len()
     };
     let cases: usize = report.cases.iter().map(of_case).sum();
-    // Its place in two maps as well.
-    size_of::<EvaluationReport>() + 2 * size_of::<Kept>() + 2 * size_of::<ReportKey>() + cases
+    // Its key in two maps as well.
+    size_of::<EvaluationReport>() + 4 * size_of::<ReportKey>() + cases
 }
 
 #[cfg(test)]
@@ -302,31 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_not_asked_for_longest_gives_way_and_a_too_long_one_is_not_kept() {
-        let room = bytes_of(&report("123456"));
-        let reports = Reports::bounded(2 * room);
-        let texts = ["1", "12", "123", "1234"];
-        let there = |reports: &Reports| -> Vec<&str> {
-            let held = reports.held();
-            let is_there = |text: &&str| held.reports.contains_key(&key(text.as_bytes()));
-            texts.into_iter().filter(is_there).collect()
-        };
-        for text in &texts[..2] {
-            reports.keep(key(text.as_bytes()), &report(text));
-        }
-        assert!(reports.find(key(b"1")).is_some());
-        reports.keep(key(b"123"), &report("123"));
-        assert_eq!(there(&reports), ["1", "123"]);
-        reports.keep(key(b"1234"), &report(&"x".repeat(3 * room)));
-        assert_eq!(there(&reports), ["1", "123"]);
-        for _ in 0..3 {
-            reports.keep(key(b"1"), &report("1"));
-        }
-        let held = reports.held();
-        let expected: usize = ["1", "123"].iter().map(|text| bytes_of(&report(text))).sum();
-        assert_eq!(
-            (held.bytes, held.order.len(), held.reports.len()),
-            (expected, 2, 2)
-        );
+    fn report_counts_with_all_its_texts() {
+        assert_eq!(bytes_of(&report("12345")), bytes_of(&report("")) + 5);
     }
 }
