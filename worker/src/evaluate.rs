@@ -1,13 +1,18 @@
 //! Evaluation: programs in, reports out.
 //!
 //! Stands between the link, which hands out work and fetches blobs, and the cage, which runs one program at a time.
-//! On the way of one program: [`Pool`] queues it for a cage → `judge` goes through the cases → `inputs` gives each
-//! run its standard input → the cage runs it → `comparator` and `clip` read its output as it comes → `verdict`.
+//! On the way of one program: [`Pool`] looks for its report in `cache` and else puts it on the `board` → its `course`
+//! says which run is next → `judge` makes that run: `inputs` gives it its standard input, the cage runs it, `comparator`
+//! and `clip` read its output as it comes → `verdict` → the `course` takes it up in order, `audit` compares.
 //! For a case of a function task `function` stands in the places of `inputs` and `comparator`.
 //! Expected outputs never enter a cage; a function's case does, since it is run. Nothing here talks to the coordinator or to a disk.
 
+mod audit;
+mod board;
+mod cache;
 mod clip;
 mod comparator;
+mod course;
 #[cfg(test)]
 mod fake;
 mod function;
@@ -17,6 +22,7 @@ mod judge;
 pub mod pool;
 mod reading;
 mod runner;
+mod step;
 mod verdict;
 
 use std::sync::Arc;

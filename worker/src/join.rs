@@ -111,6 +111,7 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
     let prompts = Arc::new(Prompts::new(&BTreeMap::new()).context("read the prompts")?);
     let blobs = BlobClient::new(args.coordinator.channel());
     let slots = Arc::new(Slots::new(Arc::clone(&link), blobs, prompts, pool, models));
+    let sharing = tokio::spawn(Arc::clone(&slots).keep_to_share());
     let serving = tokio::spawn(slots.serve(grants));
     let leaving = tokio::spawn(leave_when_told(Arc::clone(&link), ends));
     let span = tracing::error_span!("link", coordinator = %args.coordinator);
@@ -120,6 +121,7 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
         .await;
     leaving.abort();
     serving.abort();
+    sharing.abort();
     stayed?;
     Ok(ExitCode::SUCCESS)
 }

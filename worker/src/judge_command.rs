@@ -15,7 +15,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    Case, CaseResult, Digest, EvaluateWork, Isolation, Language, Payload, TestSet, Tier, Verdict,
+    Case, CaseResult, Digest, EvaluateWork, Execution, Isolation, Language, Payload, StartMode, TestSet,
+    Tier, Verdict,
 };
 use serde::Serialize;
 
@@ -43,6 +44,10 @@ pub struct JudgeArgs {
     /// Python interpreter that runs the programs [default: `python3` on PATH]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+    /// How programs are started: `fast` forks an interpreter that has compiled the program, `natural` one that has
+    /// read nothing of it, `fresh` starts one for every case; a program that would notice is started more slowly
+    #[arg(long, value_name = "fast|natural|fresh", default_value_t = StartMode::Fast)]
+    zygote: StartMode,
 }
 
 /// Why nothing was judged.
@@ -94,7 +99,7 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
         .context("start the runtime")?;
     let mut code = ExitCode::SUCCESS;
     for line in lines {
-        let (id, evaluation) = evaluation(line);
+        let (id, evaluation) = evaluation(line, args.zygote);
         let report = runtime.block_on(pool.evaluate(evaluation))?;
         let [result] = report.cases.as_slice() else {
             anyhow::bail!("one case was judged, but the report has {}", report.cases.len());
@@ -148,7 +153,7 @@ fn parse(bytes: &[u8], file: &str) -> Result<Vec<Line>, FileError> {
         .collect()
 }
 
-fn evaluation(line: Line) -> (serde_json::Value, Evaluation) {
+fn evaluation(line: Line, start: StartMode) -> (serde_json::Value, Evaluation) {
     // Equal inputs share one sealed file.
     let tests = Digest::of(line.input.as_bytes());
     let case = Case {
@@ -158,7 +163,12 @@ fn evaluation(line: Line) -> (serde_json::Value, Evaluation) {
     };
     let evaluation = Evaluation {
         work: EvaluateWork {
-            execution: roundhouse_proto::Execution::default(),
+            execution: Execution {
+                start,
+                // Each line is judged for itself, with times of its own.
+                reuse: false,
+                ..Execution::default()
+            },
             program: Payload::Inline(Bytes::new()),
             language: line.language,
             tests,

@@ -11,6 +11,8 @@ pub mod link;
 pub mod llm;
 pub mod log;
 pub mod notices;
+mod recent;
 pub mod slots;
+mod test_sets;
 
 pub use roundhouse_sandbox::enter_if_cage;

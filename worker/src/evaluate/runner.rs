@@ -4,14 +4,18 @@
 //! Does not try again: that is for `judge`, which must start its comparison anew.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use roundhouse_proto::Isolation;
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits, Start};
+use roundhouse_proto::{Digest, Isolation};
+use roundhouse_sandbox::{Cage, CageConfig, CageError, Flow, Level, Run, RunEnd};
 
 use crate::language::{Interpreter, MAIN_FILE};
+
+/// Place among the fork servers of a cage of the one that has compiled the loaded program: the fast start.
+pub(crate) const FAST_SERVER: usize = 0;
+/// Place of the one that has read nothing of it: the natural start.
+pub(crate) const NATURAL_SERVER: usize = 1;
 
 /// What a program may write to its own files.
 const SCRATCH_BYTES_MAX: u64 = 64 << 20;
@@ -29,6 +33,21 @@ impl From<io::Error> for CageFailure {
     }
 }
 
+/// Why there is no end of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoRun {
+    /// The cage failed.
+    Failed(CageFailure),
+    /// The fork server cannot run the program, and says why; the cage is as good as before.
+    NotServed(String),
+}
+
+impl From<CageFailure> for NoRun {
+    fn from(failure: CageFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// A cage, seen by who judges.
 pub(crate) trait Runner {
     /// How well it shuts programs in.
@@ -36,7 +55,7 @@ pub(crate) trait Runner {
     /// Puts the program's text into it.
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure>;
     /// Runs what was loaded.
-    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure>;
+    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun>;
 }
 
 /// Where cages come from.
@@ -63,8 +82,8 @@ impl CageSource for SandboxCages {
             scratch_bytes: SCRATCH_BYTES_MAX,
             scratch_inodes: SCRATCH_FILES_MAX,
             cpu,
-            servers: Vec::new(),
-            server_files: Vec::new(),
+            servers: self.interpreter.servers().to_vec(),
+            server_files: self.interpreter.server_files().to_vec(),
         };
         let cage = Cage::start(&config).map_err(|error| CageFailure(chain(&error)))?;
         Ok(Box::new(cage))
@@ -84,8 +103,11 @@ impl Runner for Cage {
         Cage::load(self, MAIN_FILE, program).map_err(|error| CageFailure(chain(&error)))
     }
 
-    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure> {
-        Cage::run(self, run, stdout).map_err(|error| CageFailure(chain(&error)))
+    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun> {
+        Cage::run(self, run, stdout).map_err(|error| match error {
+            CageError::NotServed { reason } => NoRun::NotServed(reason),
+            error => NoRun::Failed(CageFailure(chain(&error))),
+        })
     }
 }
 
@@ -95,9 +117,14 @@ fn chain(error: &dyn std::error::Error) -> String {
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Names one judging of one program, so that a seat knows whose text is in its cage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
+/// A program's text and its digest, by which a seat knows whether it is in its cage already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// Digest of the bytes.
+    pub(crate) digest: Digest,
+    /// The text itself.
+    pub(crate) bytes: &'a [u8],
+}
 
 /// One cage's seat. Empty until the first run and after a failure.
 pub(crate) struct Seat {
@@ -105,8 +132,7 @@ pub(crate) struct Seat {
     cpu: Option<usize>,
     cage: Option<Box<dyn Runner>>,
     isolation: Isolation,
-    loaded: Option<Ticket>,
-    tickets: u64,
+    loaded: Option<Digest>,
 }
 
 impl Seat {
@@ -119,7 +145,6 @@ impl Seat {
             isolation: cage.isolation(),
             cage: Some(cage),
             loaded: None,
-            tickets: 0,
         })
     }
 
@@ -128,33 +153,35 @@ impl Seat {
         self.isolation
     }
 
-    /// A name that no other judging on this seat has.
-    pub(crate) fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
+    /// Which CPU programs are pinned to from now on; a cage that is pinned otherwise is dropped.
+    pub(crate) fn pin(&mut self, cpu: Option<usize>) {
+        if self.cpu != cpu {
+            self.cpu = cpu;
+            self.clear();
+        }
     }
 
     /// Runs `program` once, in a new cage if there is none. A cage that fails is dropped.
     pub(crate) fn run(
         &mut self,
-        (ticket, program): (Ticket, &[u8]),
-        start: Start<'_>,
-        stdin: BorrowedFd<'_>,
-        limits: RunLimits,
+        program: Text<'_>,
+        run: &Run<'_>,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
-    ) -> Result<RunEnd, CageFailure> {
+    ) -> Result<RunEnd, NoRun> {
         // Out of its place while it runs: an early return leaves the seat empty.
         let mut cage = match self.cage.take() {
             Some(cage) => cage,
             None => self.replace()?,
         };
-        if self.loaded.take() != Some(ticket) {
-            cage.load(program)?;
+        if self.loaded.take() != Some(program.digest) {
+            cage.load(program.bytes)?;
         }
-        let end = cage.run(&Run { start, stdin, limits }, stdout)?;
-        self.cage = Some(cage);
-        self.loaded = Some(ticket);
-        Ok(end)
+        let end = cage.run(run, stdout);
+        if let Ok(_) | Err(NoRun::NotServed(_)) = end {
+            self.cage = Some(cage);
+            self.loaded = Some(program.digest);
+        }
+        end
     }
 
     /// Drops the cage, with whatever is in it.
@@ -211,12 +238,8 @@ mod tests {
             Err(CageFailure("nothing is ever loaded here".to_owned()))
         }
 
-        fn run(
-            &mut self,
-            _run: &Run<'_>,
-            _stdout: &mut dyn FnMut(&[u8]) -> Flow,
-        ) -> Result<RunEnd, CageFailure> {
-            Err(CageFailure("nothing ever runs here".to_owned()))
+        fn run(&mut self, _run: &Run<'_>, _stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun> {
+            Err(CageFailure("nothing ever runs here".to_owned()).into())
         }
     }
 
