@@ -8,6 +8,7 @@ mod processes;
 mod scratch;
 mod serve;
 mod tree;
+mod walls;
 mod watch;
 
 pub(crate) use tree::is_own;
@@ -117,7 +118,9 @@ fn warden() -> io::Result<()> {
             serve::without_namespaces(channel, &setup);
             Ok(())
         }
-        Attempt::Privileged | Attempt::Unprivileged => within_namespaces(channel, &setup, &worker_end),
+        Attempt::Privileged | Attempt::Unprivileged | Attempt::WithoutUsers => {
+            within_namespaces(channel, &setup, &worker_end)
+        }
     }
 }
 
@@ -146,16 +149,18 @@ fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> i
         Ok(proc) => proc,
         Err(refusal) => return refuse(&channel, &refusal),
     };
+    let program = privileges::program_of(setup.attempt);
     // The init alone holds the socket from here on, so that its death is the socket's end. Of the pair between warden
     // and init each keeps its own end only: a read there ends when the other has died.
     let mut channel = Some(channel);
     let mut ours = Some(ours);
+    let mut theirs = Some(theirs);
     let init = sys::fork_into(|| {
         drop(ours.take());
         let Some(mut channel) = channel.take() else {
             return 1;
         };
-        match serve::within_namespaces(&mut channel, setup, &theirs) {
+        match serve::within_namespaces(&mut channel, setup, program, theirs.take()) {
             Ok(()) => 0,
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }
@@ -167,7 +172,7 @@ fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> i
         PidfdFlags::empty(),
     )?;
 
-    // The init asks for its id maps with one byte and gets an errno, or 0.
+    // The init asks for its id maps with one byte and gets an errno, or 0; without a user namespace it closes its end.
     let mut asked = [0; 1];
     if rustix::io::read(&ours, &mut asked)? == 1 {
         let errno = match privileges::write_maps(&proc, init, setup.attempt) {
