@@ -227,6 +227,8 @@ impl Cage {
                 continue;
             }
             match Self::attempt(config, attempt, &refused) {
+                // Two ways often fail at the same step.
+                Err(CageError::Refused { reason }) if refused.contains(&reason) => {}
                 Err(CageError::Refused { reason }) => refused.push(reason),
                 other => return other,
             }

@@ -318,15 +318,15 @@ mod tests {
     fn what_is_missing_is_told_unless_the_kernel_cannot_have_it() {
         use Layer::*;
         let missing = [ControlGroup, Landlock, UtsNamespace];
-        assert_eq!(
-            without(Level::Namespaces, &missing, 0).missing(),
-            [ControlGroup]
-        );
+        assert_eq!(without(Level::Namespaces, &missing, 0).missing(), [ControlGroup]);
         assert_eq!(
             without(Level::Namespaces, &missing, 7).missing(),
             [Landlock, ControlGroup]
         );
-        assert_eq!(without(Level::Limits, &missing, 0).missing(), [Landlock, ControlGroup]);
+        assert_eq!(
+            without(Level::Limits, &missing, 0).missing(),
+            [Landlock, ControlGroup]
+        );
     }
 
     #[test]

@@ -111,7 +111,10 @@ fn leaf(rule: Rule) -> Vec<sock_filter> {
         Rule::Unknown => vec![error(libc::ENOSYS)],
         Rule::Kill => vec![answer(libc::SECCOMP_RET_KILL_PROCESS)],
         Rule::When(checks, errno) => {
-            let mut program: Vec<_> = checks.iter().flat_map(|check| unless(check, error(errno))).collect();
+            let mut program: Vec<_> = checks
+                .iter()
+                .flat_map(|check| unless(check, error(errno)))
+                .collect();
             program.push(answer(libc::SECCOMP_RET_ALLOW));
             program
         }
@@ -173,7 +176,9 @@ mod tests {
         data.extend(number.to_le_bytes());
         data.extend(machine.to_le_bytes());
         data.extend([0; 8]);
-        arguments.iter().for_each(|argument| data.extend(argument.to_le_bytes()));
+        arguments
+            .iter()
+            .for_each(|argument| data.extend(argument.to_le_bytes()));
         let (mut at, mut loaded) = (0, 0);
         for _ in 0..INSTRUCTIONS_MAX {
             let step = &filter.program()[at];
@@ -198,7 +203,12 @@ mod tests {
 
     fn asked(number: i64, arguments: [u64; 6]) -> u32 {
         let filter = Filter::new().unwrap();
-        answered(&filter, MACHINE.unwrap(), u32::try_from(number).unwrap(), arguments)
+        answered(
+            &filter,
+            MACHINE.unwrap(),
+            u32::try_from(number).unwrap(),
+            arguments,
+        )
     }
 
     #[test]
@@ -277,9 +287,15 @@ mod tests {
         assert_eq!(on(libc::SYS_ioctl, &[0, libc::TCGETS]), ALLOW);
         // The kernel reads the low half of the number only, and so must the filter.
         assert_eq!(on(libc::SYS_ioctl, &[0, 1 << 32 | libc::TCGETS]), ALLOW);
-        assert_eq!(on(libc::SYS_ioctl, &[0, 1 << 32 | libc::TIOCSTI]), error(libc::ENOTTY));
+        assert_eq!(
+            on(libc::SYS_ioctl, &[0, 1 << 32 | libc::TIOCSTI]),
+            error(libc::ENOTTY)
+        );
         assert_eq!(on(libc::SYS_prctl, &[libc::PR_SET_NAME as u64]), ALLOW);
-        assert_eq!(on(libc::SYS_prctl, &[libc::PR_SET_SECCOMP as u64]), error(libc::EINVAL));
+        assert_eq!(
+            on(libc::SYS_prctl, &[libc::PR_SET_SECCOMP as u64]),
+            error(libc::EINVAL)
+        );
     }
 
     #[test]

@@ -143,7 +143,14 @@ pub(crate) fn landlock_version() -> io::Result<u32> {
     const ASK_FOR_VERSION: u32 = 1;
     let nothing = ptr::null::<LandlockScope>();
     // SAFETY: with this flag the call reads nothing.
-    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0usize, ASK_FOR_VERSION) };
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            nothing,
+            0usize,
+            ASK_FOR_VERSION,
+        )
+    };
     check(version)?;
     Ok(version as u32)
 }
@@ -162,8 +169,14 @@ pub(crate) struct LandlockScope {
 pub(crate) fn landlock_ruleset(scope: &LandlockScope) -> io::Result<OwnedFd> {
     let size = size_of::<LandlockScope>();
     // SAFETY: the structure has the layout of `struct landlock_ruleset_attr` and its size is given.
-    let ruleset =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::from_ref(scope), size, 0u32) };
+    let ruleset = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            ptr::from_ref(scope),
+            size,
+            0u32,
+        )
+    };
     check(ruleset)?;
     // SAFETY: a new file that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(ruleset as c_int) })

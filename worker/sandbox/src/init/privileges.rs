@@ -86,6 +86,14 @@ pub(super) fn program_of(attempt: Attempt) -> Identity {
     }
 }
 
+/// Whether this process may become others. Root of a user namespace in which nobody else exists is no more than the
+/// user who made it.
+pub(super) fn is_root() -> bool {
+    let others_exist = std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| is_mapped(&map, HOST_INIT.user) && is_mapped(&map, HOST_PROGRAM.user));
+    geteuid().is_root() && others_exist
+}
+
 /// Whether a user or group id exists, by the text of a map.
 fn is_mapped(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
@@ -100,7 +108,7 @@ fn is_mapped(map: &str, id: u32) -> bool {
 /// The warden's part before it forks: from here on its next child is pid 1 of a new namespace.
 pub(super) fn prepare(attempt: Attempt) -> Result<(), Refusal> {
     if attempt == Attempt::Unprivileged {
-        if geteuid().is_root() {
+        if is_root() {
             // Root without the right to make namespaces: go on as an ordinary user, never as a mapped root.
             become_identity(HOST_PROGRAM).step("change the user")?;
             set_dumpable_behavior(DumpableBehavior::Dumpable).step("open `/proc/self`")?;
@@ -176,7 +184,8 @@ pub(super) fn become_init_of_host() -> io::Result<()> {
     sys::set_capabilities((had & kept).bits())
 }
 
-fn empty_bounding_set() {
+/// What no program can get back, whatever it executes.
+pub(super) fn empty_bounding_set() {
     for bit in 0..64 {
         // Numbers past the last capability are refused; so is all of it where we have no right to drop, and then an
         // execution under `no_new_privs` gains nothing either.

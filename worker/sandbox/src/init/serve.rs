@@ -199,7 +199,7 @@ impl Init {
         let home = tree::home_on_host().step("make a directory for the scratch")?;
         let directories = tree::scratch_on_host(&home).step(&format!("make `{}`", home.display()))?;
         let scratch = Scratch::new(directories, Some(home.clone())).step("open the scratch")?;
-        let root = rustix::process::geteuid().is_root();
+        let root = privileges::is_root();
         let program = privileges::program_of(setup.attempt);
         if root {
             give_to_init(scratch.directories()).step("give the scratch to the init")?;
@@ -217,6 +217,7 @@ impl Init {
         } else {
             rustix::process::geteuid().as_raw()
         };
+        privileges::empty_bounding_set();
         rustix::process::set_child_subreaper(Pid::from_raw(1)).step("adopt lost processes")?;
         rustix::thread::set_no_new_privs(true).step("give up privileges")?;
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)

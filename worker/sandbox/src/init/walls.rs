@@ -108,7 +108,8 @@ impl Walls {
             Ok(None) => {}
             Err(error) => refusals.push(Refusal::of(Layer::Landlock.words(), error).text()),
         }
-        let filter = Filter::new().ok_or_else(|| io::Error::other("the calls of this machine are not listed"));
+        let filter =
+            Filter::new().ok_or_else(|| io::Error::other("the calls of this machine are not listed"));
         match filter.and_then(|filter| {
             let of_filter = sys::Walls {
                 ruleset: None,
