@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use roundhouse_proto::Isolation;
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits, Start};
+use roundhouse_sandbox::{Cage, CageConfig, Flow, Run, RunEnd, RunLimits, Start};
 
+use crate::isolation::Found;
 use crate::language::{Interpreter, MAIN_FILE};
 
 /// What a program may write to its own files.
@@ -32,7 +33,7 @@ impl From<io::Error> for CageFailure {
 /// A cage, seen by who judges.
 pub(crate) trait Runner {
     /// How well it shuts programs in.
-    fn isolation(&self) -> Isolation;
+    fn found(&self) -> Found;
     /// Puts the program's text into it.
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure>;
     /// Runs what was loaded.
@@ -72,12 +73,8 @@ impl CageSource for SandboxCages {
 }
 
 impl Runner for Cage {
-    fn isolation(&self) -> Isolation {
-        match self.containment().level {
-            // No system-call filter and no cgroup yet.
-            Level::Namespaces => Isolation::Partial,
-            Level::Limits => Isolation::None,
-        }
+    fn found(&self) -> Found {
+        Found::of(self.containment())
     }
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
@@ -104,7 +101,7 @@ pub(crate) struct Seat {
     source: Arc<dyn CageSource>,
     cpu: Option<usize>,
     cage: Option<Box<dyn Runner>>,
-    isolation: Isolation,
+    found: Found,
     loaded: Option<Ticket>,
     tickets: u64,
 }
@@ -116,7 +113,7 @@ impl Seat {
         Ok(Self {
             source,
             cpu,
-            isolation: cage.isolation(),
+            found: cage.found(),
             cage: Some(cage),
             loaded: None,
             tickets: 0,
@@ -125,7 +122,12 @@ impl Seat {
 
     /// How well the first cage shuts programs in, and every later one at least.
     pub(crate) fn isolation(&self) -> Isolation {
-        self.isolation
+        self.found.isolation
+    }
+
+    /// The same, and what holds them.
+    pub(crate) fn found(&self) -> &Found {
+        &self.found
     }
 
     /// A name that no other judging on this seat has.
@@ -166,10 +168,10 @@ impl Seat {
     fn replace(&mut self) -> Result<Box<dyn Runner>, CageFailure> {
         self.loaded = None;
         let cage = self.source.start(self.cpu)?;
-        let found = cage.isolation();
-        if found < self.isolation {
+        let found = cage.found().isolation;
+        if found < self.isolation() {
             // Nobody agreed to programs being shut in less well than when this worker started.
-            let expected = self.isolation;
+            let expected = self.isolation();
             return Err(CageFailure(format!(
                 "a new cage has isolation `{found}`, the first one had `{expected}`: refused"
             )));
@@ -203,8 +205,11 @@ mod tests {
     }
 
     impl Runner for Weak {
-        fn isolation(&self) -> Isolation {
-            self.0
+        fn found(&self) -> Found {
+            Found {
+                isolation: self.0,
+                containment: None,
+            }
         }
 
         fn load(&mut self, _program: &[u8]) -> Result<(), CageFailure> {
