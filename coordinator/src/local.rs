@@ -206,6 +206,38 @@ mod tests {
     use super::*;
     use crate::endpoints::NamedUrl;
 
+    #[test]
+    fn what_was_agreed_to_is_told_to_the_workers() {
+        let workers = |isolation| LocalWorkers {
+            socket: "s".into(),
+            generation_slots: 1,
+            evaluation_slots: 1,
+            python: None,
+            isolation,
+            endpoints: None,
+        };
+        let told = |isolation| {
+            let command = workers(isolation).command(Role::Eval, "coordinator".into(), std::iter::empty());
+            let args = command.as_std().get_args().skip(11);
+            args.map(|arg| arg.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(IsolationFlags::default()), Vec::<String>::new());
+        let all = IsolationFlags {
+            allow_weak_isolation: true,
+            i_know_this_is_unsafe: true,
+            programs_are_ours: true,
+        };
+        assert_eq!(
+            told(all),
+            [
+                "--allow-weak-isolation",
+                "--i-know-this-is-unsafe",
+                "--programs-are-ours"
+            ]
+        );
+    }
+
     /// The arguments behind the usual ones, and the variables that are taken away.
     fn told(role: Role, endpoints: Option<WorkerFlags>) -> (Vec<String>, Vec<String>) {
         let workers = LocalWorkers {

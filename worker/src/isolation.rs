@@ -201,11 +201,11 @@ pub fn admit(found: &Found, agreed: Agreed, host: &Host) -> Admission {
                 "`--allow-weak-isolation` runs programs all the same, with fewer walls between them and this host",
             ]))
         }
-        (Isolation::Partial, _) => Admission::Granted(Some(banner(format!(
+        (Isolation::Partial, _) => Admission::Granted(Some(banner(&format!(
             "warning: ISOLATION IS `partial`: {lack}\nwarning: {}",
             lack.meaning()
         )))),
-        (Isolation::None, Agreed::Nothing) if !host.is_root => Admission::Granted(Some(banner(format!(
+        (Isolation::None, Agreed::Nothing) if !host.is_root => Admission::Granted(Some(banner(&format!(
             "warning: ISOLATION IS `none`: {lack}\nwarning: a program can read and change whatever this user can"
         )))),
         (Isolation::None, Agreed::Nothing) => {
@@ -296,7 +296,7 @@ fn unbounded(found: &Found) -> String {
     text
 }
 
-fn banner(text: String) -> String {
+fn banner(text: &str) -> String {
     let line = "=".repeat(72);
     format!("{line}\n{text}\n{line}")
 }

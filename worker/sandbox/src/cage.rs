@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::channel::{self, Channel};
 use crate::containment::{Containment, Layers, Level};
-use crate::init::{CAGE_ARGUMENT, is_own};
+use crate::init::{CAGE_ARGUMENT, is_own, is_root};
 use crate::memfd;
 use crate::message::{Attempt, MessageError, Reply, Request, Setup};
 use crate::run::{Flow, Output, Run, RunEnd, Start};
@@ -223,7 +223,7 @@ impl Cage {
         let mut refused = Vec::new();
         for attempt in LADDER {
             let is_roots = matches!(attempt, Attempt::Privileged | Attempt::WithoutUsers);
-            if is_roots && !rustix::process::geteuid().is_root() {
+            if is_roots && !is_root() {
                 continue;
             }
             match Self::attempt(config, attempt, &refused) {

@@ -11,6 +11,7 @@ mod tree;
 mod walls;
 mod watch;
 
+pub(crate) use privileges::is_root;
 pub(crate) use tree::is_own;
 
 use std::io;

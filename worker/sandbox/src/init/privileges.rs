@@ -86,12 +86,17 @@ pub(super) fn program_of(attempt: Attempt) -> Identity {
     }
 }
 
-/// Whether this process may become others. Root of a user namespace in which nobody else exists is no more than the
-/// user who made it.
-pub(super) fn is_root() -> bool {
-    let others_exist = std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| is_mapped(&map, HOST_INIT.user) && is_mapped(&map, HOST_PROGRAM.user));
-    geteuid().is_root() && others_exist
+/// Whether programs of this process must be somebody else's. Root of a user namespace in which nobody else exists is no
+/// more than the user who made it; who cannot tell takes it for root.
+pub(crate) fn is_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    geteuid().is_root() && !is_one_users(&map)
+}
+
+/// Whether a map names one user alone, and another one outside than root.
+fn is_one_users(map: &str) -> bool {
+    let numbers: Vec<_> = map.split_ascii_whitespace().collect();
+    matches!(numbers.as_slice(), [_, outside, "1"] if *outside != "0")
 }
 
 /// Whether a user or group id exists, by the text of a map.
@@ -229,5 +234,13 @@ mod tests {
         assert!(is_mapped(few, 65_535) && is_mapped(few, 70_009));
         assert!(!is_mapped(few, 65_536) && !is_mapped(few, 70_010) && !is_mapped(few, OWN_FIRST));
         assert!(!is_mapped("", 0));
+    }
+
+    #[test]
+    fn root_of_a_namespace_with_nobody_else_is_the_user_outside() {
+        assert!(is_one_users("         0       1000          1\n"));
+        for roots in ["0 0 4294967295\n", "0 0 1\n", "0 1000 1\n1 100000 65536\n", ""] {
+            assert!(!is_one_users(roots), "{roots}");
+        }
     }
 }
