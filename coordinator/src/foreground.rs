@@ -20,7 +20,7 @@ use crate::console::{self, Console, Counts, Generated, Mode, Terminal};
 use crate::endpoints::WorkerFlags;
 use crate::exit;
 use crate::interrupts::Interrupts;
-use crate::local::LocalWorkers;
+use crate::local::{IsolationFlags, LocalWorkers};
 use crate::prepare::{REFERENCE_MODEL, resume_command};
 use crate::recording::{self, RecordingError};
 use crate::report::figures::{Figures, Price};
@@ -106,7 +106,11 @@ impl<'a, W: Write> Foreground<'a, W> {
             generation_slots: workers,
             evaluation_slots: eval_workers,
             python: self.args.python.clone(),
-            unsafe_isolation: self.args.i_know_this_is_unsafe || is_ours,
+            isolation: IsolationFlags {
+                allow_weak_isolation: self.args.allow_weak_isolation,
+                i_know_this_is_unsafe: self.args.i_know_this_is_unsafe,
+                programs_are_ours: is_ours,
+            },
             endpoints: self.endpoints.take(),
         };
         let (stop, stopped) = watch::channel(false);

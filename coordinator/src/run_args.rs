@@ -106,7 +106,10 @@ pub struct RunArgs {
         help_heading = "Judging"
     )]
     pub python: Option<PathBuf>,
-    /// Run programs even where the host lets nothing but resources be bounded
+    /// Run programs even where the host lets them be shut in only in part (isolation `partial`)
+    #[arg(long, help_heading = "Judging")]
+    pub allow_weak_isolation: bool,
+    /// Run programs even where nothing but resources can be bounded (isolation `none`); never as root
     #[arg(long, help_heading = "Judging")]
     pub i_know_this_is_unsafe: bool,
 

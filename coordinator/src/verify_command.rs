@@ -7,18 +7,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::StreamExt;
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    Comparator, Digest, EvaluateWork, Isolation, Language, Limits, Payload, Problem, Program, TestSet,
-    Verdict,
+    Comparator, Digest, EvaluateWork, Language, Limits, Payload, Problem, Program, TestSet, Verdict,
 };
 use roundhouse_worker::evaluate::Cancellation;
 use roundhouse_worker::evaluate::pool::{Evaluation, Pool, cages_for};
+use roundhouse_worker::isolation::{self, Admission, Host, IsolationFlags};
 use roundhouse_worker::language::Interpreter;
+use roundhouse_worker::log::say;
 use serde::Serialize;
 
 use crate::exit;
@@ -41,9 +42,9 @@ pub struct VerifyArgs {
     /// The Python 3 that programs are run with [default: `python3` on the PATH]
     #[arg(long, value_name = "PATH", env = "ROUNDHOUSE_PYTHON")]
     python: Option<PathBuf>,
-    /// Run programs even where the host lets nothing but resources be bounded
-    #[arg(long)]
-    i_know_this_is_unsafe: bool,
+    /// How well programs must be shut in.
+    #[command(flatten)]
+    isolation: IsolationFlags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -112,13 +113,13 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let entry = std::env::current_exe().context("find this program's own file")?;
     let pool = Pool::start(entry, interpreter, cages_for(cores)).context("make the cages")?;
-    match pool.isolation() {
-        Isolation::None if !args.i_know_this_is_unsafe => bail!(
-            "this host lets nothing be shut in but resources (isolation `none`): it allows no user namespaces\n\
-             hint: `--i-know-this-is-unsafe` runs programs all the same; only for programs that you trust"
-        ),
-        Isolation::Full => {}
-        level => crate::notices::warning(&format!("isolation is `{level}`")),
+    match isolation::admit(pool.found(), args.isolation.agreed(), &Host::look()) {
+        Admission::Granted(None) => {}
+        Admission::Granted(Some(warning)) => say(&warning),
+        Admission::Refused(why) => {
+            say(&why);
+            return Ok(isolation::EXIT_REFUSED.into());
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

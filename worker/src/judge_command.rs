@@ -21,7 +21,9 @@ use roundhouse_proto::{
 use serde::Serialize;
 
 use crate::evaluate::{Cancellation, Evaluation, Pool};
+use crate::isolation::{self, Admission, EXIT_REFUSED, Host, IsolationFlags};
 use crate::language::Interpreter;
+use crate::log::say;
 use lines::{Line, LineError};
 
 /// Bytes of a file of programs.
@@ -48,6 +50,9 @@ pub struct JudgeArgs {
     /// read nothing of it, `fresh` starts one for every case; a program that would notice is started more slowly
     #[arg(long, value_name = "fast|natural|fresh", default_value_t = StartMode::Fast)]
     zygote: StartMode,
+    /// How well programs must be shut in.
+    #[command(flatten)]
+    isolation: IsolationFlags,
 }
 
 /// Why nothing was judged.
@@ -84,8 +89,8 @@ struct Judged<'a> {
     isolation: Isolation,
 }
 
-/// Judges the programs of a file and writes one JSON line for each to standard output, flushed. Ends with 0, or with
-/// 3 if some could not be judged for reasons of ours.
+/// Judges the programs of a file and writes one JSON line for each to standard output, flushed. Ends with 0, with 3 if
+/// some could not be judged for reasons of ours, or with 78 if this host does not shut programs in well enough.
 ///
 /// # Errors
 /// The file cannot be read or one of its lines is wrong (nothing is judged then), there is no interpreter or no
@@ -94,6 +99,14 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
     let lines = read(&args.cases)?;
     let interpreter = Interpreter::resolve(Language::Python3, args.python.as_deref())?;
     let pool = Pool::start(PathBuf::from(THIS_EXECUTABLE), interpreter, NonZeroUsize::MIN)?;
+    match isolation::admit(pool.found(), args.isolation.agreed(), &Host::look()) {
+        Admission::Granted(None) => {}
+        Admission::Granted(Some(warning)) => say(&warning),
+        Admission::Refused(why) => {
+            say(&why);
+            return Ok(EXIT_REFUSED.into());
+        }
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .context("start the runtime")?;

@@ -4,6 +4,7 @@ pub mod blob_client;
 pub mod cli;
 pub mod evaluate;
 pub mod generate;
+pub mod isolation;
 pub mod join;
 pub mod judge_command;
 pub mod language;

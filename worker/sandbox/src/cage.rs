@@ -16,16 +16,24 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::channel::{self, Channel};
 use crate::containment::{Containment, Layers, Level};
-use crate::init::{CAGE_ARGUMENT, is_own, is_plain};
+use crate::init::{CAGE_ARGUMENT, is_own, is_plain, is_root};
 use crate::memfd;
 use crate::message::{Attempt, MessageError, Origin, Reply, Request, ServerPlan, Setup};
 use crate::run::{Flow, Output, Run, RunEnd, Start};
-use crate::sys::StartStep;
+use crate::sys::{self, StartStep};
 
 /// Longest wait for a cage to be made, or for a program's file to be put in place.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for a cage to end before it is killed.
 const END_WITHIN: Duration = Duration::from_secs(2);
+/// Ways to make a cage, the best first. Root without the right to make namespaces may have it as an ordinary user; so
+/// that one comes before root's namespaces without users.
+const LADDER: [Attempt; 4] = [
+    Attempt::Privileged,
+    Attempt::Unprivileged,
+    Attempt::WithoutUsers,
+    Attempt::Limits,
+];
 
 /// How to make a cage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,7 +215,8 @@ pub struct Cage {
 }
 
 impl Cage {
-    /// Makes a cage, as tight as the host allows: with namespaces, or else with limits only.
+    /// Makes a cage, as tight as the host allows: with namespaces, or else with what holds without them. What it came
+    /// to is [`Cage::containment`].
     ///
     /// # Errors
     /// When a runtime path cannot be shown, the entry cannot be started or the host refuses even limits.
@@ -225,11 +234,14 @@ impl Cage {
             }
         }
         let mut refused = Vec::new();
-        for attempt in [Attempt::Privileged, Attempt::Unprivileged, Attempt::Limits] {
-            if attempt == Attempt::Privileged && !rustix::process::geteuid().is_root() {
+        for attempt in LADDER {
+            let is_roots = matches!(attempt, Attempt::Privileged | Attempt::WithoutUsers);
+            if is_roots && !is_root() {
                 continue;
             }
             match Self::attempt(config, attempt, &refused) {
+                // Two ways often fail at the same step.
+                Err(CageError::Refused { reason }) if refused.contains(&reason) => {}
                 Err(CageError::Refused { reason }) => refused.push(reason),
                 other => return other,
             }
@@ -379,6 +391,7 @@ impl Cage {
                 level: Level::Limits,
                 layers: Layers::default(),
                 reason: None,
+                landlock_version: 0,
             },
             output: Output::default(),
             runs: 0,
@@ -430,11 +443,14 @@ impl Cage {
                 }
                 cage.containment = Containment {
                     level: match attempt {
-                        Attempt::Privileged | Attempt::Unprivileged => Level::Namespaces,
+                        Attempt::Privileged | Attempt::Unprivileged | Attempt::WithoutUsers => {
+                            Level::Namespaces
+                        }
                         Attempt::Limits => Level::Limits,
                     },
                     layers: Layers::from_bits(layers),
                     reason: (!refused.is_empty()).then(|| refused.join("; ")),
+                    landlock_version: sys::landlock_version().unwrap_or(0),
                 };
                 Ok(cage)
             }

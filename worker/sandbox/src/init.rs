@@ -13,8 +13,10 @@ mod scratch;
 mod serve;
 mod server;
 mod tree;
+mod walls;
 mod watch;
 
+pub(crate) use privileges::is_root;
 pub(crate) use scratch::is_plain;
 pub(crate) use server::ANSWER_WITHIN as SERVER_ANSWERS_WITHIN;
 pub(crate) use tree::is_own;
@@ -124,7 +126,9 @@ fn warden() -> io::Result<()> {
             serve::without_namespaces(channel, &setup);
             Ok(())
         }
-        Attempt::Privileged | Attempt::Unprivileged => within_namespaces(channel, &setup, texts, &worker_end),
+        Attempt::Privileged | Attempt::Unprivileged | Attempt::WithoutUsers => {
+            within_namespaces(channel, &setup, texts, &worker_end)
+        }
     }
 }
 
@@ -158,17 +162,19 @@ fn within_namespaces(
         Ok(proc) => proc,
         Err(refusal) => return refuse(&channel, &refusal),
     };
+    let program = privileges::program_of(setup.attempt);
     // The init alone holds the socket from here on, so that its death is the socket's end. Of the pair between warden
     // and init each keeps its own end only: a read there ends when the other has died.
     let mut channel = Some(channel);
     let mut ours = Some(ours);
     let mut texts = texts;
+    let mut theirs = Some(theirs);
     let init = sys::fork_into(|| {
         drop(ours.take());
         let Some(mut channel) = channel.take() else {
             return 1;
         };
-        match serve::within_namespaces(&mut channel, setup, texts.take(), &theirs) {
+        match serve::within_namespaces(&mut channel, setup, texts.take(), program, theirs.take()) {
             Ok(()) => 0,
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }
@@ -180,7 +186,7 @@ fn within_namespaces(
         PidfdFlags::empty(),
     )?;
 
-    // The init asks for its id maps with one byte and gets an errno, or 0.
+    // The init asks for its id maps with one byte and gets an errno, or 0; without a user namespace it closes its end.
     let mut asked = [0; 1];
     if rustix::io::read(&ours, &mut asked)? == 1 {
         let errno = match privileges::write_maps(&proc, init, setup.attempt) {

@@ -16,12 +16,16 @@
 //! then only waits: when the worker or the init dies, the other one and every program die too. The *init* builds the
 //! file tree, drops its rights and answers messages. Neither ever holds an expected output or a key.
 //!
-//! Where `unsafe` is: only in `sys`, thin wrappers of system calls. Not here yet: seccomp, Landlock, control groups,
-//! a fork server. They fit between `init::privileges` and `sys::execute`.
+//! What holds a program, from outside to inside: namespaces with a tree of their own, where the host allows them; no
+//! capabilities and no way to any; Landlock's rules; the system-call filter; resource limits. Which of them hold is
+//! found out by doing ([`Containment`]), and [`Grade`] says what that comes to.
+//!
+//! Where `unsafe` is: only in `sys`, thin wrappers of system calls. Not here yet: control groups, a fork server.
 
 mod cage;
 mod channel;
 mod containment;
+mod filter;
 mod init;
 mod memfd;
 mod message;
@@ -29,7 +33,7 @@ mod run;
 mod sys;
 
 pub use cage::{Cage, CageConfig, CageError, ForkServer, Holds};
-pub use containment::{Containment, Layer, Layers, Level};
+pub use containment::{Containment, Grade, Layer, Layers, Level};
 pub use init::enter_if_cage;
 pub use memfd::{reopen, seal};
 pub use run::{Crossed, Ended, Flow, Run, RunEnd, RunLimits, Start};

@@ -44,6 +44,8 @@ pub(crate) enum Attempt {
     Unprivileged,
     /// Without namespaces.
     Limits,
+    /// With the host's root privileges and without a user namespace.
+    WithoutUsers,
 }
 
 /// What the worker says.
@@ -182,6 +184,7 @@ impl Request {
                     Attempt::Privileged => 0,
                     Attempt::Unprivileged => 1,
                     Attempt::Limits => 2,
+                    Attempt::WithoutUsers => 3,
                 });
                 out.i64(setup.cpu.and_then(|cpu| i64::try_from(cpu).ok()).unwrap_or(-1));
                 out.u64(setup.scratch_bytes);
@@ -235,6 +238,7 @@ impl Request {
                     0 => Attempt::Privileged,
                     1 => Attempt::Unprivileged,
                     2 => Attempt::Limits,
+                    3 => Attempt::WithoutUsers,
                     other => return Err(value("attempt", other.into())),
                 },
                 cpu: usize::try_from(fields.i64()?).ok(),

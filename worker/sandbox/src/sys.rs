@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use libc::{c_char, c_int, c_ulong};
 
+use crate::filter::Filter;
+
 /// A process id as the caller's namespace sees it.
 pub(crate) type ProcessId = libc::pid_t;
 
@@ -147,19 +149,133 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
 
 /// Leaves this process the capability to signal any process of its user namespace, and no other.
 pub(crate) fn keep_right_to_kill() -> io::Result<()> {
-    const CAP_KILL: u32 = 5;
+    const CAP_KILL: u64 = 5;
     set_capabilities(1 << CAP_KILL)
 }
 
-/// Makes `low`, a set of capabilities below 32, the effective and the permitted one.
-fn set_capabilities(low: u32) -> io::Result<()> {
+/// Makes `kept`, a set of bits, the effective and permitted capabilities of this process, and none inheritable.
+pub(crate) fn set_capabilities(kept: u64) -> io::Result<()> {
     let header = CapabilityHeader {
         version: 0x2008_0522,
         pid: 0,
     };
-    let sets = [[low, low, 0], [0u32; 3]];
-    // SAFETY: version 3 of the call reads one header and two triples: effective, permitted, inheritable.
+    let (low, high) = (kept as u32, (kept >> 32) as u32);
+    let sets = [[low, low, 0], [high, high, 0]];
+    // SAFETY: version 3 of the call reads one header and two triples.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })
+}
+
+/// The version of Landlock that the kernel has; an error where it has none.
+pub(crate) fn landlock_version() -> io::Result<u32> {
+    const ASK_FOR_VERSION: u32 = 1;
+    let nothing = ptr::null::<LandlockScope>();
+    // SAFETY: with this flag the call reads nothing.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            nothing,
+            0usize,
+            ASK_FOR_VERSION,
+        )
+    };
+    check(version)?;
+    Ok(version as u32)
+}
+
+/// What a Landlock ruleset decides about: sets of bits. Kernels that know fewer fields take the others as zeros.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LandlockScope {
+    pub(crate) files: u64,
+    pub(crate) network: u64,
+    /// What cannot be reached outside.
+    pub(crate) scoped: u64,
+}
+
+/// A new ruleset that allows nothing of what it decides about.
+pub(crate) fn landlock_ruleset(scope: &LandlockScope) -> io::Result<OwnedFd> {
+    let size = size_of::<LandlockScope>();
+    // SAFETY: the structure has the layout of `struct landlock_ruleset_attr` and its size is given.
+    let ruleset = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            ptr::from_ref(scope),
+            size,
+            0u32,
+        )
+    };
+    check(ruleset)?;
+    // SAFETY: a new file that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(ruleset as c_int) })
+}
+
+/// Lets a ruleset allow `rights` on a file, or on a directory and everything below it.
+pub(crate) fn landlock_allow(ruleset: BorrowedFd<'_>, path: BorrowedFd<'_>, rights: u64) -> io::Result<()> {
+    #[repr(C, packed)]
+    struct PathRule {
+        rights: u64,
+        path: c_int,
+    }
+    const PATH_RULE: c_int = 1;
+    let rule = PathRule {
+        rights,
+        path: path.as_raw_fd(),
+    };
+    // SAFETY: the structure has the packed layout of `struct landlock_path_beneath_attr`.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            PATH_RULE,
+            &raw const rule,
+            0u32,
+        )
+    })
+}
+
+/// What a program is shut in by besides namespaces and limits; each where the host has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Walls<'a> {
+    /// Landlock's.
+    pub(crate) ruleset: Option<BorrowedFd<'a>>,
+    pub(crate) filter: Option<&'a Filter>,
+}
+
+/// Shuts this process in, for good. It must have `no_new_privs`.
+pub(crate) fn put_up(walls: Walls<'_>) -> Result<(), (StartStep, c_int)> {
+    if let Some(ruleset) = walls.ruleset {
+        // SAFETY: takes plain numbers.
+        let done = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) };
+        if done != 0 {
+            return Err((StartStep::Landlock, errno()));
+        }
+    }
+    if let Some(filter) = walls.filter {
+        let program = filter.program();
+        let program = libc::sock_fprog {
+            len: program.len() as libc::c_ushort,
+            filter: program.as_ptr().cast_mut(),
+        };
+        // SAFETY: the kernel copies the instructions and writes nothing.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0u32,
+                &raw const program,
+            )
+        };
+        if done != 0 {
+            return Err((StartStep::Filter, errno()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this process may make a socket: the system-call filter refuses it everywhere.
+pub(crate) fn can_make_a_socket() -> bool {
+    // SAFETY: takes plain numbers; the file, if any, ends with this process.
+    unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) >= 0 }
 }
 
 #[repr(C)]
@@ -323,6 +439,8 @@ pub(crate) enum StartStep {
     Capabilities = 5,
     Execute = 6,
     Namespace = 7,
+    Landlock = 8,
+    Filter = 9,
 }
 
 impl StartStep {
@@ -336,6 +454,8 @@ impl StartStep {
             5 => "drop capabilities",
             6 => "execute it",
             7 => "enter the programs' namespace",
+            8 => "shut it in with Landlock",
+            9 => "filter its system calls",
             _ => "start it",
         }
     }
@@ -464,6 +584,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) service: Option<Service<'a>>,
     pub(crate) limits: &'a [ResourceLimit],
     pub(crate) identity: Option<Identity>,
+    pub(crate) walls: Walls<'a>,
     pub(crate) report: &'a StartReport,
 }
 
@@ -545,6 +666,10 @@ fn become_program(execution: &Execution<'_>) -> (StartStep, c_int) {
     // SAFETY: takes plain numbers. The init's death ends a program also where no pid namespace does.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as c_ulong, 0, 0, 0) } != 0 {
         return (StartStep::Capabilities, errno());
+    }
+    // Last, for what comes before them is what they refuse; the ruleset is one of the files that are closed then.
+    if let Err(failed) = put_up(execution.walls) {
+        return failed;
     }
     let first_unused = match &execution.service {
         None => 3,

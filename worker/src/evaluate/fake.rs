@@ -13,6 +13,7 @@ use roundhouse_proto::{
 use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, Start};
 
 use super::runner::{CageFailure, CageSource, FAST_SERVER, NATURAL_SERVER, NoRun, Runner};
+use crate::isolation::Found;
 
 /// A run that a script is asked about.
 pub(crate) struct Asked<'a> {
@@ -93,8 +94,11 @@ struct FakeCage {
 }
 
 impl Runner for FakeCage {
-    fn isolation(&self) -> Isolation {
-        Isolation::Partial
+    fn found(&self) -> Found {
+        Found {
+            isolation: Isolation::Partial,
+            containment: None,
+        }
     }
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {

@@ -32,6 +32,7 @@ use super::inputs::SealedInputs;
 use super::judge::{Judge, Stopped, Surroundings};
 use super::runner::{CageFailure, CageSource, SandboxCages, Seat, Text};
 use super::step::Outcome;
+use crate::isolation::Found;
 use crate::language::{self, Interpreter};
 
 /// Programs that wait or are judged, of the urgent ones and of the others each; further ones wait to be queued.
@@ -81,7 +82,7 @@ pub struct Evaluation {
 /// Cages with their threads. Dropping it lets the threads go, each after the run that it makes.
 pub struct Pool {
     shared: Arc<Shared>,
-    isolation: Isolation,
+    found: Found,
     cages: usize,
 }
 
@@ -150,7 +151,7 @@ enum Undone {
 }
 
 /// Which cage is ready, and how well it shuts programs in, or why there is none.
-type Ready = (usize, Result<Isolation, CageFailure>);
+type Ready = (usize, Result<Found, CageFailure>);
 
 /// How many cages serve so many slots: one for each slot, but no more than CPUs that this process may use.
 pub fn cages_for(slots: NonZeroUsize) -> NonZeroUsize {
@@ -196,7 +197,10 @@ impl Pool {
         // Made first: when a later cage fails, its drop lets the threads of the earlier ones go.
         let mut pool = Self {
             shared,
-            isolation: Isolation::Full,
+            found: Found {
+                isolation: Isolation::Full,
+                containment: None,
+            },
             cages,
         };
         // With fewer cages than CPUs another worker may be using the same ones: the kernel then places better.
@@ -216,15 +220,22 @@ impl Pool {
         }
         drop(ready);
         for (cage, outcome) in readiness.iter().take(cages) {
-            let isolation = outcome.map_err(|CageFailure(reason)| PoolError::Cage { cage, cages, reason })?;
-            pool.isolation = pool.isolation.min(isolation);
+            let found = outcome.map_err(|CageFailure(reason)| PoolError::Cage { cage, cages, reason })?;
+            if found.isolation <= pool.found.isolation {
+                pool.found = found;
+            }
         }
         Ok(pool)
     }
 
     /// How well programs are shut in: the weakest of the cages.
     pub fn isolation(&self) -> Isolation {
-        self.isolation
+        self.found.isolation
+    }
+
+    /// The same, and what holds them.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     /// What programs are run by.
@@ -279,7 +290,7 @@ impl Pool {
         &self,
         evaluation: Evaluation,
     ) -> impl Future<Output = Result<EvaluationReport, Failure>> + Send + use<> {
-        let (shared, isolation) = (Arc::clone(&self.shared), self.isolation);
+        let (shared, isolation) = (Arc::clone(&self.shared), self.isolation());
         async move {
             let program = Digest::of(&evaluation.program);
             let name = shared.around.interpreter.name();
@@ -395,8 +406,11 @@ impl Shared {
         (cage, ready): (usize, &SyncSender<Ready>),
     ) {
         let started = Seat::start(Arc::clone(source), cpu);
-        let outcome = started.as_ref().map(Seat::isolation).map_err(Clone::clone);
-        // Nobody listens when another cage has failed already; the closed pool then ends this one too.
+        let outcome = started
+            .as_ref()
+            .map(|seat| seat.found().clone())
+            .map_err(Clone::clone);
+        // Nobody listens when another cage has failed already; the closed queue then ends this one too.
         let _ = ready.send((cage, outcome));
         if let Ok(mut seat) = started {
             let mut made = None;

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use roundhouse_proto::{Digest, Isolation};
-use roundhouse_sandbox::{Cage, CageConfig, CageError, Flow, Level, Run, RunEnd};
+use roundhouse_sandbox::{Cage, CageConfig, CageError, Flow, Run, RunEnd};
 
+use crate::isolation::Found;
 use crate::language::{Interpreter, MAIN_FILE};
 
 /// Place among the fork servers of a cage of the one that has compiled the loaded program: the fast start.
@@ -51,7 +52,7 @@ impl From<CageFailure> for NoRun {
 /// A cage, seen by who judges.
 pub(crate) trait Runner {
     /// How well it shuts programs in.
-    fn isolation(&self) -> Isolation;
+    fn found(&self) -> Found;
     /// Puts the program's text into it.
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure>;
     /// Runs what was loaded.
@@ -91,12 +92,8 @@ impl CageSource for SandboxCages {
 }
 
 impl Runner for Cage {
-    fn isolation(&self) -> Isolation {
-        match self.containment().level {
-            // No system-call filter and no cgroup yet.
-            Level::Namespaces => Isolation::Partial,
-            Level::Limits => Isolation::None,
-        }
+    fn found(&self) -> Found {
+        Found::of(self.containment())
     }
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
@@ -131,7 +128,7 @@ pub(crate) struct Seat {
     source: Arc<dyn CageSource>,
     cpu: Option<usize>,
     cage: Option<Box<dyn Runner>>,
-    isolation: Isolation,
+    found: Found,
     loaded: Option<Digest>,
 }
 
@@ -142,7 +139,7 @@ impl Seat {
         Ok(Self {
             source,
             cpu,
-            isolation: cage.isolation(),
+            found: cage.found(),
             cage: Some(cage),
             loaded: None,
         })
@@ -150,7 +147,12 @@ impl Seat {
 
     /// How well the first cage shuts programs in, and every later one at least.
     pub(crate) fn isolation(&self) -> Isolation {
-        self.isolation
+        self.found.isolation
+    }
+
+    /// The same, and what holds them.
+    pub(crate) fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Which CPU programs are pinned to from now on; a cage that is pinned otherwise is dropped.
@@ -193,10 +195,10 @@ impl Seat {
     fn replace(&mut self) -> Result<Box<dyn Runner>, CageFailure> {
         self.loaded = None;
         let cage = self.source.start(self.cpu)?;
-        let found = cage.isolation();
-        if found < self.isolation {
+        let found = cage.found().isolation;
+        if found < self.isolation() {
             // Nobody agreed to programs being shut in less well than when this worker started.
-            let expected = self.isolation;
+            let expected = self.isolation();
             return Err(CageFailure(format!(
                 "a new cage has isolation `{found}`, the first one had `{expected}`: refused"
             )));
@@ -230,8 +232,11 @@ mod tests {
     }
 
     impl Runner for Weak {
-        fn isolation(&self) -> Isolation {
-            self.0
+        fn found(&self) -> Found {
+            Found {
+                isolation: self.0,
+                containment: None,
+            }
         }
 
         fn load(&mut self, _program: &[u8]) -> Result<(), CageFailure> {

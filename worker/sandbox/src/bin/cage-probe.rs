@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+#[path = "cage-probe/poorer_host.rs"]
+mod poorer_host;
 #[path = "cage-probe/server.rs"]
 mod server;
 #[path = "cage-probe/worker.rs"]
@@ -14,10 +16,12 @@ mod worker;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use poorer_host::{under, within_own_users};
 use roundhouse_sandbox::enter_if_cage;
 
 /// Longest wait for a connection that must not come about.
@@ -275,6 +279,15 @@ fn perform(words: &[&str]) {
                 orphan(|| spin_for(Duration::from_millis(milliseconds.parse().unwrap())));
             }
         }
+        ["calls"] => calls(),
+        ["open", paths @ ..] => {
+            let opened: Vec<_> = paths.iter().filter(|path| fs::File::open(path).is_ok()).collect();
+            say(&format!("{opened:?}"));
+        }
+        ["talk"] => talk(),
+        ["devices"] => devices(),
+        ["under", taken, user, words @ ..] => under(taken, user.parse().unwrap(), words),
+        ["within-own-users", user, words @ ..] => within_own_users(user.parse().unwrap(), words),
         other => panic!("unknown words: {other:?}"),
     }
 }
@@ -369,4 +382,116 @@ fn rights() {
         sets.iter().flatten().map(|set| u64::from(*set)).sum::<u64>(),
         bounding.count()
     ));
+}
+
+/// Says how the kernel answers calls that an ordinary program without a filter is granted, or refused otherwise.
+fn calls() {
+    let answer = |name: &str, result: libc::c_long| {
+        let error = match result {
+            -1 => match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EPERM) => "EPERM".to_owned(),
+                Some(libc::ENOSYS) => "ENOSYS".to_owned(),
+                Some(libc::EINVAL) => "EINVAL".to_owned(),
+                other => format!("{other:?}"),
+            },
+            _ => "done".to_owned(),
+        };
+        say(&format!("{name} {error}"));
+    };
+    let mut pair = [0; 2];
+    let mut room = [0u8; 256];
+    let at = room.as_mut_ptr();
+    // SAFETY: numbers, C strings, and places that are large enough for what is written there.
+    unsafe {
+        for (name, family) in [
+            ("unix", libc::AF_UNIX),
+            ("inet", libc::AF_INET),
+            ("netlink", libc::AF_NETLINK),
+            ("vsock", libc::AF_VSOCK),
+            ("alg", libc::AF_ALG),
+        ] {
+            answer(name, libc::socket(family, libc::SOCK_DGRAM, 0).into());
+        }
+        let datagrams = libc::socketpair(libc::AF_UNIX, libc::SOCK_DGRAM, 0, pair.as_mut_ptr());
+        answer("datagram pair", datagrams.into());
+        answer("memfd", libc::syscall(libc::SYS_memfd_create, c"x".as_ptr(), 0));
+        answer("clone3", libc::syscall(libc::SYS_clone3, at, 0));
+        answer("personality", libc::personality(0x0040_0000).into());
+        answer("keyring", libc::syscall(libc::SYS_keyctl, 0, -3, 0));
+        answer("userfaultfd", libc::syscall(libc::SYS_userfaultfd, 1));
+        answer("io_uring", libc::syscall(libc::SYS_io_uring_setup, 1, at));
+        answer("ptrace", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
+        let pid = libc::getpid();
+        answer("kcmp", libc::syscall(libc::SYS_kcmp, pid, pid, 0, 0, 1));
+        answer("affinity", libc::sched_setaffinity(0, 128, at.cast()).into());
+        answer(
+            "subreaper",
+            libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).into(),
+        );
+        answer("sync", libc::syscall(libc::SYS_sync));
+        answer("unshare", libc::unshare(libc::CLONE_NEWUSER).into());
+        answer("pipe", libc::mkfifo(c"pipe".as_ptr(), 0o600).into());
+        let threads = std::thread::spawn(|| 1).join().unwrap();
+        answer("thread", threads);
+    }
+}
+
+/// Passes a file over a socket to a child, as fork servers and pools of processes do.
+fn talk() {
+    use rustix::net::{
+        AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+        SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    };
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    if fork() == 0 {
+        let mut space = [std::mem::MaybeUninit::uninit(); 256];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = [0; 8];
+        let mut pieces = [io::IoSliceMut::new(&mut bytes)];
+        recvmsg(&theirs, &mut pieces, &mut control, RecvFlags::empty()).unwrap();
+        for message in control.drain() {
+            if let rustix::net::RecvAncillaryMessage::ScmRights(files) = message {
+                files.for_each(|file| {
+                    rustix::io::write(file, b"passed\n").unwrap();
+                });
+            }
+        }
+        return;
+    }
+    let mut space = [std::mem::MaybeUninit::uninit(); 256];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let output = io::stdout();
+    let files = [output.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+    sendmsg(&ours, &[io::IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
+    // SAFETY: a null status is not written.
+    unsafe { libc::wait(std::ptr::null_mut()) };
+}
+
+/// Says which kinds of files can be made, and whether the devices there are can be used.
+fn devices() {
+    for (name, kind) in [
+        ("block", libc::S_IFBLK),
+        ("character", libc::S_IFCHR),
+        ("fifo", libc::S_IFIFO),
+    ] {
+        let path = std::ffi::CString::new(name).unwrap();
+        // SAFETY: the path is a C string; device 1, 3 is `/dev/null`.
+        if unsafe { libc::mknod(path.as_ptr(), kind | 0o600, libc::makedev(1, 3)) } == 0 {
+            say(name);
+        }
+    }
+    fs::write("/dev/null", "x").unwrap();
+    let mut byte = [1];
+    fs::File::open("/dev/zero")
+        .unwrap()
+        .read_exact(&mut byte)
+        .unwrap();
+    say(&format!("zero {}", byte[0]));
 }

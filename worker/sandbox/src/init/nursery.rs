@@ -17,7 +17,7 @@ use crate::cage::timespec;
 use crate::channel::{self, Channel};
 use crate::message::{ServerPlan, Setup};
 use crate::sys::{
-    self, Execution, Identity, Parent, ProcessId, ResourceLimit, Service, StartReport, StringList,
+    self, Execution, Identity, Parent, ProcessId, ResourceLimit, Service, StartReport, StringList, Walls,
 };
 
 /// Longest wait for a server's process to exist.
@@ -48,7 +48,12 @@ struct Order {
 impl Nursery {
     /// Forks it, with everything that servers inherit: directory, limits, environment. `stdin` is every server's
     /// standard input.
-    pub(super) fn open(setup: &Setup, stdin: &OwnedFd, identity: Option<Identity>) -> io::Result<Self> {
+    pub(super) fn open(
+        setup: &Setup,
+        stdin: &OwnedFd,
+        identity: Option<Identity>,
+        walls: Walls<'_>,
+    ) -> io::Result<Self> {
         let plans: Vec<_> = setup
             .servers
             .iter()
@@ -57,13 +62,17 @@ impl Nursery {
         let report = StartReport::new()?;
         let (ours, theirs) = channel::pair()?;
         let pid = sys::fork_into(|| {
-            if sys::close_others(&[theirs.as_fd(), stdin.as_fd()]).is_err() {
+            let kept: Vec<_> = [theirs.as_fd(), stdin.as_fd()]
+                .into_iter()
+                .chain(walls.ruleset)
+                .collect();
+            if sys::close_others(&kept).is_err() {
                 return 1;
             }
             // A copy: the file itself belongs to the init's code, to which this process never returns.
             let Ok(socket) = theirs.try_clone() else { return 1 };
             let channel = Channel::with_room(socket, REQUEST_BYTES_MAX);
-            i32::from(live(channel, &plans, stdin.as_fd(), identity, &report).is_err())
+            i32::from(live(channel, &plans, stdin.as_fd(), (identity, walls), &report).is_err())
         })?;
         Ok(Self {
             pid,
@@ -170,7 +179,7 @@ fn live(
     mut channel: Channel,
     plans: &[Plan],
     stdin: BorrowedFd<'_>,
-    identity: Option<Identity>,
+    (identity, walls): (Option<Identity>, Walls<'_>),
     report: &StartReport,
 ) -> io::Result<()> {
     while let Some(received) = channel.receive()? {
@@ -189,6 +198,7 @@ fn live(
             }),
             limits: &order.limits,
             identity,
+            walls,
             report,
         };
         let born = match sys::execute(&execution, Parent::OfCaller) {

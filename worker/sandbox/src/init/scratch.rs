@@ -79,6 +79,11 @@ impl Scratch {
         self.directories.work.as_fd()
     }
 
+    /// Its directories, to be given to whom they belong.
+    pub(super) fn directories(&self) -> &ScratchDirectories {
+        &self.directories
+    }
+
     /// Empties everything and puts a program's file into the work directory.
     pub(super) fn load(&mut self, name: &[u8], text: OwnedFd) -> io::Result<()> {
         let name = plain(name)?;

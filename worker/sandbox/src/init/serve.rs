@@ -4,9 +4,10 @@
 //! namespace below, whose pid 1 is the `reaper`: a program's first process is an ordinary one (pid 2 or more), can
 //! name neither init nor server, and everything it leaves behind can be ended at one instant.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,6 +22,7 @@ use super::reaper::Reaper;
 use super::roster::{self, Roster};
 use super::scratch::Scratch;
 use super::server::Fault;
+use super::walls::{Reach, Signals, Walls};
 use super::watch::{Finish, Lost, Main, Watch};
 use super::{Refusal, Step, privileges, tree};
 use crate::cage::timespec;
@@ -58,6 +60,7 @@ struct Init {
     identity: Option<Identity>,
     /// Processes that count against the program's limit and are not its own.
     others: Others,
+    walls: Walls,
     report: StartReport,
     processors: u32,
 }
@@ -71,7 +74,8 @@ enum Others {
     OfUser(u32),
 }
 
-/// The init's life in namespaces. `warden` is where it asks for its id maps.
+/// The init's life in namespaces. `program` is whom a program becomes where there is no user namespace, `warden` where
+/// the init asks for its id maps.
 ///
 /// # Errors
 /// A step that the host refused, before anything was answered.
@@ -79,10 +83,10 @@ pub(super) fn within_namespaces(
     channel: &mut Channel,
     setup: &Setup,
     texts: Option<OwnedFd>,
-    warden: &OwnedFd,
+    program: Identity,
+    warden: Option<OwnedFd>,
 ) -> Result<(), Refusal> {
     let mut layers: Layers = [
-        Layer::UserNamespace,
         Layer::MountNamespace,
         Layer::PidNamespace,
         Layer::NetworkNamespace,
@@ -123,30 +127,28 @@ pub(super) fn within_namespaces(
             None
         }
     };
-    grant(
-        &mut layers,
-        &mut refusals,
-        Layer::NoSystemVIpc,
-        forbid_system_v_ipc(proc.as_ref()),
-    );
+    let no_ipc = forbid_system_v_ipc(proc.as_ref());
 
     let directories = tree::enter(setup, texts)?;
     layers.add(Layer::ReadOnlyRoot);
-    if setup.attempt == Attempt::Privileged {
+    if setup.attempt != Attempt::Unprivileged {
         give_to_init(&directories).step("give the scratch to the init")?;
         rustix::thread::set_thread_groups(&[]).step("leave the groups")?;
         layers.add(Layer::InitOutOfReach);
     }
 
-    sys::unshare(libc::CLONE_NEWUSER).step("make the programs' user namespace")?;
-    ask_for_maps(warden).step("write the id maps")?;
-    privileges::become_init(setup.attempt).step("change the user")?;
-    grant(
-        &mut layers,
-        &mut refusals,
-        Layer::NoNestedNamespaces,
-        forbid_nested_namespaces(proc.as_ref()),
-    );
+    let no_nesting = if setup.attempt == Attempt::WithoutUsers {
+        drop(warden);
+        privileges::become_init_of_host().step("change the user")?;
+        // The setting would be the whole host's; only the filter can forbid it here.
+        Err(io::ErrorKind::Unsupported.into())
+    } else {
+        sys::unshare(libc::CLONE_NEWUSER).step("make the programs' user namespace")?;
+        ask_for_maps(warden).step("write the id maps")?;
+        layers.add(Layer::UserNamespace);
+        privileges::become_init(setup.attempt).step("change the user")?;
+        forbid_nested_namespaces(proc.as_ref())
+    };
     if let Some(proc) = &proc {
         // A host that refuses this only loses an order among victims.
         let _ = write_setting(proc, "self/oom_score_adj", OOM_SCORE);
@@ -154,14 +156,29 @@ pub(super) fn within_namespaces(
     privileges::seal_init().step("give up privileges")?;
     layers.add(Layer::NoCapabilities);
     layers.add(Layer::NoNewPrivileges);
+    let walls = Walls::raise(&Reach::of_tree(), &mut layers, &mut refusals);
+    for (layer, forbidden) in [
+        (Layer::NoSystemVIpc, no_ipc),
+        (Layer::NoNestedNamespaces, no_nesting),
+    ] {
+        // The filter refuses the calls themselves.
+        match layers.has(Layer::SystemCallFilter) {
+            true => layers.add(layer),
+            false => grant(&mut layers, &mut refusals, layer, forbidden),
+        }
+    }
 
     let scratch = Scratch::new(directories, None).step("open the scratch")?;
     settle(&scratch).step("set its own limits")?;
     // Whom a program becomes, where it is somebody else than the init.
-    let identity = (setup.attempt == Attempt::Privileged).then_some(privileges::PROGRAM);
+    let identity = match setup.attempt {
+        Attempt::Privileged => Some(privileges::PROGRAM),
+        Attempt::WithoutUsers => Some(program),
+        Attempt::Unprivileged | Attempt::Limits => None,
+    };
     let nursery = match setup.servers.as_slice() {
         [] => None,
-        _ => Some(Nursery::open(setup, &empty, identity).step("fork the nursery")?),
+        _ => Some(Nursery::open(setup, &empty, identity, walls.as_sys()).step("fork the nursery")?),
     };
     drop(empty);
     sys::unshare(libc::CLONE_NEWPID).step("make the programs' pid namespace")?;
@@ -196,6 +213,7 @@ pub(super) fn within_namespaces(
         scratch_bytes: setup.scratch_bytes,
         identity,
         others: Others::Fixed(others),
+        walls,
         report: StartReport::new().step("map a page")?,
         processors: processors(),
     };
@@ -205,13 +223,16 @@ pub(super) fn within_namespaces(
 
 /// The init's life without namespaces, in the warden's own process.
 pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup) {
-    let layers = [
+    let mut layers: Layers = [
         Layer::NoCapabilities,
         Layer::NoNewPrivileges,
         Layer::AllProcessesWatched,
-    ];
-    match Init::on_host(setup) {
-        Ok(mut init) => init.live(&mut channel, layers.into_iter().collect(), &[]),
+    ]
+    .into_iter()
+    .collect();
+    let mut refusals = Vec::new();
+    match Init::on_host(setup, &mut layers, &mut refusals) {
+        Ok(mut init) => init.live(&mut channel, layers, &refusals),
         Err(refusal) => {
             let reason = refusal.text().into_bytes();
             // A worker that is gone hears nothing, and needs nothing.
@@ -221,31 +242,60 @@ pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup) {
 }
 
 impl Init {
-    fn on_host(setup: &Setup) -> Result<Self, Refusal> {
+    fn on_host(setup: &Setup, layers: &mut Layers, refusals: &mut Vec<String>) -> Result<Self, Refusal> {
         let proc = open(
             "/proc",
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         );
         let proc = proc.step("open `/proc`")?;
-        let home = std::env::temp_dir().join(format!("roundhouse-cage-{}", std::process::id()));
-        std::fs::create_dir(&home).step(&format!("make `{}`", home.display()))?;
+        let home = tree::home_on_host().step("make a directory for the scratch")?;
         let directories = tree::scratch_on_host(&home).step(&format!("make `{}`", home.display()))?;
-        let scratch = Scratch::new(directories, Some(home)).step("open the scratch")?;
+        let scratch = Scratch::new(directories, Some(home.clone())).step("open the scratch")?;
         settle(&scratch).step("set its own limits")?;
-        let root = rustix::process::geteuid().is_root();
+        let root = privileges::is_root();
+        let program = privileges::program_of(setup.attempt);
         if root {
-            rustix::thread::set_thread_groups(&[]).step("leave the groups")?;
+            give_to_init(scratch.directories()).step("give the scratch to the init")?;
+            rustix::fs::chown(
+                &home,
+                Some(rustix::fs::Uid::from_raw(privileges::HOST_INIT.user)),
+                Some(rustix::fs::Gid::from_raw(privileges::HOST_INIT.group)),
+            )
+            .step("give the scratch to the init")?;
+            privileges::become_init_of_host().step("change the user")?;
+            layers.add(Layer::InitOutOfReach);
         }
         let user = if root {
-            privileges::HOST_PROGRAM.user
+            program.user
         } else {
             rustix::process::geteuid().as_raw()
         };
+        privileges::empty_bounding_set();
         rustix::process::set_child_subreaper(Pid::from_raw(1)).step("adopt lost processes")?;
         rustix::thread::set_no_new_privs(true).step("give up privileges")?;
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
             .step("give up privileges")?;
+        let runtime = setup.runtime.iter();
+        let reach = Reach::of_host(
+            runtime.map(|path| OsStr::from_bytes(path).into()).collect(),
+            vec![home.join("work"), home.join("temporary")],
+            if root {
+                Signals::HeldAnyway
+            } else {
+                Signals::HeldByLandlock
+            },
+        );
+        let walls = Walls::raise(&reach, layers, refusals);
+        if layers.has(Layer::SystemCallFilter) {
+            layers.add(Layer::NoSystemVIpc);
+            layers.add(Layer::NoNestedNamespaces);
+        }
+        let mut environment = setup.environment.clone();
+        if environment.iter().all(|(name, _)| name != b"TMPDIR") {
+            let temporary = home.join("temporary").into_os_string().into_vec();
+            environment.push((b"TMPDIR".to_vec(), temporary));
+        }
         Ok(Self {
             census: Census {
                 proc: Some(proc),
@@ -253,10 +303,11 @@ impl Init {
             },
             scratch,
             roster: None,
-            environment: StringList::of_variables(setup.environment.iter()).step("read the environment")?,
+            environment: StringList::of_variables(environment.iter()).step("read the environment")?,
             scratch_bytes: setup.scratch_bytes,
-            identity: root.then_some(privileges::HOST_PROGRAM),
+            identity: root.then_some(program),
             others: Others::OfUser(user),
+            walls,
             report: StartReport::new().step("map a page")?,
             processors: processors(),
         })
@@ -403,6 +454,7 @@ impl Init {
             service: None,
             limits: &resources,
             identity: self.identity,
+            walls: self.walls.as_sys(),
             report: &self.report,
         };
         let pid = match sys::execute(&execution, Parent::Caller) {
@@ -616,9 +668,10 @@ fn processors() -> u32 {
 /// Has the warden write this process's id maps.
 ///
 /// A warden that has died is no refusal of the host, and there is nobody to serve: this process ends.
-fn ask_for_maps(warden: &OwnedFd) -> io::Result<()> {
+fn ask_for_maps(warden: Option<OwnedFd>) -> io::Result<()> {
+    let warden = warden.ok_or(io::ErrorKind::NotConnected)?;
     let mut errno = [0; 4];
-    let answer = rustix::io::write(warden, b"?").and_then(|_| rustix::io::read(warden, &mut errno));
+    let answer = rustix::io::write(&warden, b"?").and_then(|_| rustix::io::read(&warden, &mut errno));
     if !matches!(answer, Ok(n) if n == errno.len()) {
         sys::exit_now(1);
     }

@@ -36,10 +36,12 @@ const PAGE_BYTES: u64 = 4096;
 const LINKS_MAX: usize = 40;
 /// Size of the tree's own file system: directories, links and mount points only.
 const ROOT_BYTES: u64 = 4 << 20;
+/// Names tried for a scratch on the host.
+const HOMES_MAX: u32 = 100;
 /// Entries of the tree's own file system.
 const ROOT_INODES: u64 = 16_384;
 /// Devices that programs may use.
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 /// Paths that are the cage's own: a runtime there would be hidden or be written.
 const OWN: [&str; 5] = [WORK, SERVERS, "/tmp", "/dev", "/proc"];
 
@@ -382,6 +384,21 @@ fn attach(mount: BorrowedFd<'_>, directory: BorrowedFd<'_>, path: &Path) -> io::
         path,
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )?)
+}
+
+/// A new directory of the host, for the scratch of a cage without a tree of its own.
+pub(super) fn home_on_host() -> io::Result<PathBuf> {
+    let process = std::process::id();
+    for try_n in 0..HOMES_MAX {
+        // One that was left by a cage that could not end is nobody's to take.
+        let home = std::env::temp_dir().join(format!("roundhouse-cage-{process}-{try_n}"));
+        match std::fs::create_dir(&home) {
+            Ok(()) => return Ok(home),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// A directory of the host, for a cage without a tree of its own.

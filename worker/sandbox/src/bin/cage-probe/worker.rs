@@ -13,7 +13,7 @@ use roundhouse_sandbox::{
 
 use crate::{say, words_of_a_run};
 
-const LIMITS: RunLimits = RunLimits {
+pub(crate) const LIMITS: RunLimits = RunLimits {
     cpu_ms: 60_000,
     wall_ms: 60_000,
     memory_bytes: 256 << 20,
@@ -21,7 +21,7 @@ const LIMITS: RunLimits = RunLimits {
     processes: 8,
 };
 
-fn config() -> CageConfig {
+pub(crate) fn config() -> CageConfig {
     CageConfig {
         entry: "/proc/self/exe".into(),
         runtime: ["/lib", "/lib64", "/usr/lib", "/bin/true", "/usr/bin/true"]
