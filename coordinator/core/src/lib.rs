@@ -10,6 +10,7 @@ pub mod endpoint;
 mod event;
 mod fleet;
 mod job;
+mod leases;
 mod outbox;
 mod pipeline;
 mod queue;

@@ -17,6 +17,7 @@ use crate::endpoint;
 use crate::event::LinkId;
 use crate::fleet::Needs;
 use crate::job::JobState;
+use crate::leases::Lease;
 use crate::outbox::{Outbox, Progress};
 use crate::pipeline::{Mode, Run};
 use crate::queue::{Lane, role_of};
@@ -67,7 +68,7 @@ impl Coordinator {
         for role in [Role::Eval, Role::Gen] {
             let mut full = BTreeSet::new();
             // Mostly every slot is busy: then no lane is looked at.
-            let has_room = |lane: &Lane| self.fleet.find(role, lane.0, Needs::Nothing).is_some();
+            let has_room = |lane: &Lane| self.find(role, lane.0, Needs::Nothing).is_some();
             let mut next = self.queue.lane_after(role, None).filter(has_room);
             while let Some(lane) = next {
                 next = match self.hand_out(now, role, lane, &mut full, &mut grants, outbox) {
@@ -103,7 +104,7 @@ impl Coordinator {
                 Needs::Endpoint(name) if full.contains(name) => break,
                 Needs::Endpoint(name) => Some(name.to_owned()),
             };
-            let found = self.fleet.find(role, Priority::of(&id), needs);
+            let found = self.find(role, Priority::of(&id), needs);
             let Some((worker, link)) = found.and_then(|worker| Some((worker, self.fleet.link_of(worker)?)))
             else {
                 let Some(endpoint) = endpoint else {
@@ -118,6 +119,12 @@ impl Coordinator {
             }
         }
         Room::Left
+    }
+
+    /// The worker that a job of this kind goes to; none while nobody who can do it has room.
+    fn find(&self, role: Role, priority: Priority, needs: Needs<'_>) -> Option<WorkerId> {
+        let evaluations_of = |worker| self.leases.evaluations_of(worker);
+        self.fleet.find(role, priority, needs, evaluations_of)
     }
 
     pub(super) fn may_go(&self, job: &JobId) -> bool {
@@ -184,7 +191,7 @@ impl Coordinator {
         };
         let attempt = job.attempts;
         outbox.write(Write::Job(job.record()));
-        self.leases.insert(lease, id);
+        self.leases.insert(lease, Lease { job: id, worker });
         if is_record_changed {
             outbox.write(Write::Run(run.record.clone()));
         }

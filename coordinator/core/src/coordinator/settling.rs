@@ -98,7 +98,7 @@ impl Coordinator {
             return;
         }
         if let Some(lease) = lease {
-            self.leases.remove(&lease);
+            self.leases.remove(lease);
         }
         self.queue.remove(order, id);
         if let Some(job) = run.job(&id) {

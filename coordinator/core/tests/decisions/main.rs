@@ -12,6 +12,7 @@ mod pausing;
 mod pipeline;
 mod restarts;
 mod retrying;
+mod shares;
 mod spec;
 mod stalls;
 mod times;
