@@ -117,6 +117,12 @@ pub fn stuck_hint(stuck: &Stuck, resume: &str) -> String {
             format!("Ctrl-C, then `{resume} --endpoint {first}`, or another of them")
         }
         Stuck::NoKey { endpoint, .. } => key_hint(Some(endpoint), resume),
+        Stuck::NoInterpreter { .. } => {
+            format!("Ctrl-C, then `{resume} --python PATH` with an interpreter that there is")
+        }
+        Stuck::OtherInterpreters { bound, .. } => {
+            format!("Ctrl-C, then `{resume} --python PATH` with a {bound}")
+        }
     }
 }
 
@@ -130,6 +136,8 @@ pub fn key_hint(endpoint: Option<&str>, resume: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use roundhouse_proto::Language;
+
     use super::*;
 
     #[test]
@@ -166,6 +174,19 @@ mod tests {
                 },
                 "mend the key of `deepseek`, then `coordinator run --resume d` goes on: what was answered is not asked \
                  again",
+            ),
+            (
+                Stuck::NoInterpreter {
+                    language: Language::Python3,
+                },
+                "Ctrl-C, then `coordinator run --resume d --python PATH` with an interpreter that there is",
+            ),
+            (
+                Stuck::OtherInterpreters {
+                    bound: "CPython 3.11".to_owned(),
+                    offered: vec!["CPython 3.12".to_owned()],
+                },
+                "Ctrl-C, then `coordinator run --resume d --python PATH` with a CPython 3.11",
             ),
         ] {
             assert_eq!(stuck_hint(&stuck, resume), hint);

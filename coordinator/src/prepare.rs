@@ -207,6 +207,7 @@ impl Plan<'_> {
                 ignore_exit_status: args.ignore_exit_status,
                 timeouts_max: args.timeouts_max,
                 stop_on_first_failure: args.stop_on_first_failure,
+                mixed_versions: args.mixed_versions,
             },
             parallel: !args.sequential,
             staged: args.staged,

@@ -49,7 +49,7 @@ pub struct RunArgs {
             "limit", "ids", "filter", "sequential", "parallel", "staged", "problem_names", "preset", "max_rounds",
             "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max", "model_for",
-            "method", "lang",
+            "method", "lang", "mixed_versions",
         ]
     )]
     pub resume: Option<PathBuf>,
@@ -234,6 +234,9 @@ pub struct SpecArgs {
     /// An exit status other than 0 is no failure if the output is right
     #[arg(long, help_heading = "Judging")]
     pub ignore_exit_status: bool,
+    /// Let workers of any Python judge; otherwise all programs are judged by one minor version, that of the first
+    #[arg(long, help_heading = "Judging")]
+    pub mixed_versions: bool,
     /// Attempts of a job that lose their worker before the problem is given up as an error
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "When things go wrong")]
     pub attempts_max: u32,

@@ -57,6 +57,7 @@ pub(crate) struct Asked {
     pub(crate) staged: bool,
     pub(crate) attempts_max: u32,
     pub(crate) model_at: ModelAt,
+    pub(crate) mixed_versions: bool,
 }
 
 impl Asked {
@@ -94,6 +95,7 @@ impl Asked {
                 ignore_exit_status: false,
                 timeouts_max: 3,
                 stop_on_first_failure: false,
+                mixed_versions: self.mixed_versions,
             },
             parallel: self.parallel,
             staged: self.staged,

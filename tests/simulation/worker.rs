@@ -146,7 +146,9 @@ impl Worker {
             name: format!("worker {}", self.n),
             slots: self.member.slots.clone(),
             languages: if is_evaluating {
-                vec![(Language::Python3, "3.11.7".to_owned())]
+                let interpreters = self.member.interpreters.iter();
+                let interpreters = interpreters.map(|name| (Language::Python3, (*name).to_owned()));
+                interpreters.collect()
             } else {
                 Vec::new()
             },
@@ -190,6 +192,11 @@ impl Worker {
                 offered.min(share + share.div_ceil(2).max(AHEAD_MIN))
             }
         }
+    }
+
+    /// Whether it has something to judge programs with.
+    pub(crate) fn can_judge(&self) -> bool {
+        !self.member.interpreters.is_empty()
     }
 
     /// Those that are no tests of a round.

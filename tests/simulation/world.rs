@@ -162,6 +162,12 @@ impl World {
             .collect()
     }
 
+    /// What a planned run is asked to do.
+    fn spec(&self, run: RunId) -> &RunSpec {
+        let mut runs = self.plan.runs.iter().map(|run| &run.spec);
+        runs.find(|spec| spec.run == run).expect("it is planned")
+    }
+
     fn summary(&self, run: RunId) -> RunSummary {
         self.coordinator.summary(run).expect("the run was submitted")
     }

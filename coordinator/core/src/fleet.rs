@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roundhouse_proto::link::Hello;
 use roundhouse_proto::work::Priority;
-use roundhouse_proto::{Role, WorkerId};
+use roundhouse_proto::{Language, Role, WorkerId};
 
 use crate::event::LinkId;
+use crate::interpreter;
 use crate::status::WorkerView;
 
 /// Urgent jobs that a worker is sent beyond the room it offers: a session waits for each, and they go between two
@@ -53,7 +54,19 @@ impl Worker {
                 let mut offers = self.hello.endpoints.iter();
                 offers.any(|offer| offer.name == name && offer.benched.is_none())
             }
+            Needs::Language(language) => self.interpreters(language).next().is_some(),
+            Needs::Interpreter { language, minor } => {
+                let mut interpreters = self.interpreters(language);
+                interpreters.any(|name| interpreter::minor(name) == minor)
+            }
         }
+    }
+
+    /// The interpreters that it has for a language.
+    fn interpreters(&self, language: Language) -> impl Iterator<Item = &str> {
+        let languages = self.hello.languages.iter();
+        let of_language = languages.filter(move |(of, _)| *of == language);
+        of_language.map(|(_, name)| name.as_str())
     }
 
     /// Programs it could run at once if its host were its own; none if it runs none.
@@ -139,6 +152,22 @@ pub(crate) enum Needs<'a> {
     Nothing,
     /// It must reach this endpoint, with a key that was not refused.
     Endpoint(&'a str),
+    /// It must judge programs in this language.
+    Language(Language),
+    /// It must judge them by an interpreter of this implementation and minor version.
+    Interpreter { language: Language, minor: &'a str },
+}
+
+impl<'a> Needs<'a> {
+    /// What tells jobs of one role that need this from those that need something else.
+    pub(crate) fn word(self) -> &'a str {
+        match self {
+            Self::Nothing => "",
+            Self::Endpoint(name) => name,
+            Self::Language(language) => language.word(),
+            Self::Interpreter { minor, .. } => minor,
+        }
+    }
 }
 
 /// What the joined workers have together.
@@ -150,6 +179,8 @@ pub(crate) struct Capacity {
     pub(crate) cores: u32,
     /// Endpoints that some generation worker reaches with a key that was not refused.
     pub(crate) open_endpoints: BTreeSet<String>,
+    /// Interpreters of the evaluation workers: implementation and minor version of each.
+    pub(crate) interpreters: BTreeSet<(Language, String)>,
 }
 
 impl Capacity {
@@ -300,6 +331,11 @@ impl Fleet {
         bids.max().map(|(_, std::cmp::Reverse(id))| id)
     }
 
+    /// An interpreter that a worker has for a language.
+    pub(crate) fn interpreter_of(&self, worker: WorkerId, language: Language) -> Option<&str> {
+        self.workers.get(&worker)?.interpreters(language).next()
+    }
+
     /// Takes room for one job from a worker.
     pub(crate) fn take(&mut self, worker: WorkerId, role: Role) {
         let worker = self.workers.get_mut(&worker);
@@ -331,11 +367,19 @@ impl Fleet {
             .generation_workers()
             .flat_map(|worker| &worker.hello.endpoints);
         let open = offers.filter(|offer| offer.benched.is_none());
+        let judging = self
+            .workers
+            .values()
+            .filter(|worker| worker.slots(Role::Eval) > 0);
+        let interpreters = judging.flat_map(|worker| &worker.hello.languages);
+        let interpreters =
+            interpreters.map(|(language, name)| (*language, interpreter::minor(name).to_owned()));
         self.capacity = Capacity {
             generation_slots: slots(Role::Gen),
             evaluation_slots: slots(Role::Eval),
             cores,
             open_endpoints: open.map(|offer| offer.name.clone()).collect(),
+            interpreters: interpreters.collect(),
         };
         for (id, worker) in &mut self.workers {
             worker.share = shares.get(id).copied().unwrap_or(0);

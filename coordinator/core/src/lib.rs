@@ -9,6 +9,7 @@ mod coordinator;
 pub mod endpoint;
 mod event;
 mod fleet;
+pub mod interpreter;
 mod job;
 mod leases;
 mod outbox;

@@ -41,6 +41,15 @@ pub(crate) enum Mode {
     Drained,
 }
 
+/// What a run stays with once its first job was handed out that needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The endpoint whose model is asked.
+    Endpoint(String),
+    /// The interpreter that judges its programs: implementation and minor version.
+    Interpreter(String),
+}
+
 /// One run.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -431,13 +440,13 @@ impl Run {
         }))
     }
 
-    /// Takes note of a grant: when it was, on the run's clock, which endpoint a session is to ask, and which fleet it
+    /// Takes note of a grant: when it was, on the run's clock, what the run stays with from then on, and which fleet it
     /// was made by. `true` if the record changed.
     pub(crate) fn note_grant(
         &mut self,
         role: Role,
         at_ms: u64,
-        endpoint: Option<String>,
+        choice: Option<Choice>,
         by: &Capacity,
     ) -> bool {
         let record = &mut self.record;
@@ -454,8 +463,13 @@ impl Run {
             record.first_grant_ms = Some(at_ms);
             is_changed = true;
         }
-        if endpoint.is_some() && record.endpoint.is_none() {
-            record.endpoint = endpoint;
+        let (chosen, choice) = match choice {
+            None => return is_changed,
+            Some(Choice::Endpoint(name)) => (&mut record.endpoint, name),
+            Some(Choice::Interpreter(minor)) => (&mut record.interpreter, minor),
+        };
+        if chosen.is_none() {
+            *chosen = Some(choice);
             is_changed = true;
         }
         is_changed

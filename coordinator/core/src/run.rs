@@ -25,6 +25,9 @@ pub struct EvaluationSettings {
     /// How processes come into being, and when none is needed.
     #[serde(default)]
     pub execution: Execution,
+    /// Whether programs may be judged by interpreters of several minor versions.
+    #[serde(default)]
+    pub mixed_versions: bool,
 }
 
 /// Where the problems came from.

@@ -65,6 +65,7 @@ impl Fixture {
             ignore_exit_status: false,
             timeouts_max: 3,
             stop_on_first_failure: false,
+            mixed_versions: false,
         };
         let spec = RunSpec {
             run: RunId(Uuid::from_u128(7)),

@@ -167,7 +167,8 @@ impl World {
     fn check_room(&mut self) {
         let room = |role| {
             let present = self.workers.iter().filter(|worker| worker.link().is_some());
-            present.map(|worker| worker.room(role)).sum::<u32>()
+            let able = present.filter(|worker| worker.can_judge() || role == Role::Gen);
+            able.map(|worker| worker.room(role)).sum::<u32>()
         };
         let problems = room(Role::Gen).max(room(Role::Eval)) + 1;
         let asked = Asked {
@@ -178,6 +179,7 @@ impl World {
             staged: false,
             attempts_max: 1,
             model_at: ModelAt::Offline,
+            mixed_versions: true,
         };
         // One call, then a program.
         self.plan.order(&asked, 0, |_| 2);
@@ -191,6 +193,10 @@ impl World {
 
     fn assert_full(&self, role: Role) {
         for worker in self.workers.iter().filter(|worker| worker.link().is_some()) {
+            if role == Role::Eval && !worker.can_judge() {
+                assert_eq!(worker.held(role), 0, "worker {} has no interpreter", worker.n);
+                continue;
+            }
             let (held, room) = (worker.held(role), worker.room(role));
             // After a restart of the coordinator the first to return has its host for itself for a moment.
             let most = match self.plan.dies_after {

@@ -123,8 +123,27 @@ impl World {
             Work::Evaluate(work) => {
                 let subject = record.subject.as_ref().expect("it judges a program");
                 assert_eq!((&work.program, work.tests), (&subject.program, subject.cases));
+                self.check_interpreter(link, job);
             }
         }
+    }
+
+    /// All programs of a run are judged by one minor version of an interpreter, unless it takes any.
+    fn check_interpreter(&self, link: LinkId, job: &JobId) {
+        let Some(worker) = self.links.worker(link).map(|i| &self.workers[i]) else {
+            return;
+        };
+        let chosen = self.disk.run(job.run).and_then(|run| run.interpreter.as_deref());
+        let takes_any = self.spec(job.run).evaluation.mixed_versions;
+        let interpreters = &worker.member.interpreters;
+        let is_right = match chosen {
+            None => takes_any && !interpreters.is_empty(),
+            Some(minor) => !takes_any && interpreters.iter().any(|name| name.starts_with(minor)),
+        };
+        assert!(
+            is_right,
+            "{job} of a run that is judged by {chosen:?} goes to a worker with {interpreters:?}"
+        );
     }
 
     /// The reports of tests that a session's rounds had.

@@ -30,6 +30,7 @@ impl Coordinator {
             finished: None,
             cancelled: None,
             endpoint: None,
+            interpreter: None,
         };
         let order = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         outbox.write(Write::Run(record.clone()));

@@ -103,6 +103,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
             ignore_exit_status: false,
             timeouts_max: 3,
             stop_on_first_failure: true,
+            mixed_versions: false,
         },
         parallel: true,
         staged: false,
