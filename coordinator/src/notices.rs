@@ -5,12 +5,14 @@ use std::io::Write;
 use std::path::Path;
 
 use roundhouse_core::status::Stuck;
+use roundhouse_core::summary::RunSummary;
 use roundhouse_proto::Role;
 
 use crate::dataset::{DatasetError, Loaded, SelectionError};
 use crate::prepare::REFERENCE_MODEL;
 use crate::recording::Written;
 use crate::recording::playback::PlaybackError;
+use crate::report::number::percent;
 use crate::run_dir::RunDirError;
 
 /// Warnings about rows that are printed one by one; the rest is counted.
@@ -124,6 +126,15 @@ pub fn stuck_hint(stuck: &Stuck, resume: &str) -> String {
             format!("Ctrl-C, then `{resume} --python PATH` with a {bound}")
         }
     }
+}
+
+/// What is said of a run of which only programs of rounds are still to be judged.
+pub fn only_rounds_left(run: &RunSummary) -> String {
+    let (passed, total) = (run.passed(), run.problems.len());
+    let percent = percent(passed as f64, total as f64);
+    format!(
+        "every problem is judged, Pass@1 is {percent:.2}% ({passed}/{total}); programs of rounds are still judged"
+    )
 }
 
 /// What helps where an endpoint refuses the key.

@@ -213,6 +213,7 @@ impl Plan<'_> {
             staged: args.staged,
             workers: self.workers,
             eval_workers: self.eval_workers,
+            evaluate_rounds: args.evaluate_rounds,
             attempts_max: args.attempts_max,
             data_set: DataSet {
                 name: self.loaded.info.format.title().to_owned(),

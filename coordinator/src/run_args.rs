@@ -49,7 +49,7 @@ pub struct RunArgs {
             "limit", "ids", "filter", "sequential", "parallel", "staged", "problem_names", "preset", "max_rounds",
             "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max", "model_for",
-            "method", "lang", "mixed_versions",
+            "method", "lang", "mixed_versions", "evaluate_rounds",
         ]
     )]
     pub resume: Option<PathBuf>,
@@ -213,6 +213,10 @@ pub struct SpecArgs {
     /// Judge programs exactly as the coder wrote them: add no missing import and no call of `main()`
     #[arg(long, help_heading = "The session")]
     pub no_patch: bool,
+    /// Judge the program of every round too, behind everything else; summary.json gets Pass@1 by round, and how often
+    /// the tester was right. No model sees it
+    #[arg(long, help_heading = "The session")]
+    pub evaluate_rounds: bool,
 
     /// Which tests are judged: all, or some of public,private,generated
     #[arg(long, value_name = "TIERS", default_value = "all", value_parser = parse_tiers, help_heading = "Judging")]

@@ -231,3 +231,46 @@ fn open_new_state(data_dir: &Path) -> anyhow::Result<State> {
     }
     Ok(state)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::Fixture;
+
+    fn record(spec: &RunSpec, interpreter: Option<&str>) -> RunRecord {
+        RunRecord {
+            run: spec.run,
+            spec: roundhouse_proto::Digest::of(b"spec"),
+            first_grant_ms: None,
+            generation_slots: 0,
+            evaluation_slots: 0,
+            cores: 0,
+            finished: None,
+            cancelled: None,
+            endpoint: None,
+            interpreter: interpreter.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn run_goes_on_only_with_the_interpreter_that_judged_its_first_programs() {
+        let mut spec = Arc::unwrap_or_clone(Fixture::empty().run.spec);
+        let check = |spec: &RunSpec, bound: Option<&str>| {
+            let checked = check_interpreter(spec, Some(&record(spec, bound)), "CPython 3.12.1");
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&spec, None), Ok(()));
+        assert_eq!(check(&spec, Some("CPython 3.12")), Ok(()));
+        assert_eq!(
+            check(&spec, Some("CPython 3.11")),
+            Err(
+                "the run's programs are judged by CPython 3.11, and this is CPython 3.12.1\n\
+                 hint: name a CPython 3.11 with `--python PATH`; only a run that was begun with `--mixed-versions` \
+                 takes any"
+                    .to_owned()
+            )
+        );
+        spec.evaluation.mixed_versions = true;
+        assert_eq!(check(&spec, Some("CPython 3.11")), Ok(()));
+    }
+}

@@ -234,6 +234,7 @@ impl Plan {
             attempts_max: u32::MAX,
             model_at: ModelAt::Offline,
             mixed_versions: false,
+            evaluate_rounds: true,
         };
         plan.order(&asked, 0, |problem| problem - 1);
         plan.members = vec![Member::of_all_work(2, 2, &[]); 3];
@@ -252,6 +253,7 @@ impl Plan {
             attempts_max: u32::MAX,
             model_at: ModelAt::Offline,
             mixed_versions: false,
+            evaluate_rounds: false,
         };
         plan.order(&asked, 0, |_| 4);
         let member = |role, slots| Member {
@@ -296,6 +298,7 @@ impl Plan {
             attempts_max: chance.pick(&[2, 3, u32::MAX, u32::MAX]).expect("there are some"),
             model_at,
             mixed_versions: chance.one_in(3),
+            evaluate_rounds: chance.one_in(2),
         };
         let after = if n == 1 { 0 } else { chance.between(0, 300) };
         self.order(&asked, after, |_| chance.between(0, KINDS - 1));

@@ -58,6 +58,7 @@ pub(crate) struct Asked {
     pub(crate) attempts_max: u32,
     pub(crate) model_at: ModelAt,
     pub(crate) mixed_versions: bool,
+    pub(crate) evaluate_rounds: bool,
 }
 
 impl Asked {
@@ -101,6 +102,7 @@ impl Asked {
             staged: self.staged,
             workers: 2,
             eval_workers: 2,
+            evaluate_rounds: self.evaluate_rounds,
             attempts_max: self.attempts_max,
             data_set: DataSet {
                 name: "small".to_owned(),

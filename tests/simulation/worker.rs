@@ -201,7 +201,7 @@ impl Worker {
 
     /// Those that are no tests of a round.
     pub(crate) fn held_normal(&self, role: Role) -> u32 {
-        let is_normal = |task: &&Task| Priority::of(&task.job) == Priority::NORMAL;
+        let is_normal = |task: &&Task| Priority::of(&task.job) >= Priority::NORMAL;
         let held = self.tasks.values().filter(|task| role_of(&task.job) == role);
         u32::try_from(held.filter(is_normal).count()).expect("it is small")
     }
@@ -220,6 +220,6 @@ impl Worker {
 pub(crate) fn role_of(job: &JobId) -> Role {
     match job.kind {
         JobKind::Generate => Role::Gen,
-        JobKind::RoundTests { .. } | JobKind::Evaluate => Role::Eval,
+        JobKind::RoundTests { .. } | JobKind::Evaluate | JobKind::EvaluateRound { .. } => Role::Eval,
     }
 }

@@ -241,6 +241,7 @@ impl World {
             Progress::GenerationStarted { .. }
             | Progress::GenerationEnded { .. }
             | Progress::GenerationDone { .. }
+            | Progress::AllJudged(_)
             | Progress::Started { .. }
             | Progress::Stuck(_)
             | Progress::Notice(_)

@@ -149,6 +149,7 @@ impl Coordinator {
             if let Some(run) = coordinator.runs.get_mut(&run) {
                 run.count_open();
                 run.generation_over_told = run.is_over();
+                run.judged_told = run.is_over();
                 let reports = PendingFile::Reports { run: run.spec.run };
                 run.reports_written = run.is_over() && !coordinator.asked.contains_key(&reports);
             }

@@ -87,7 +87,13 @@ impl Worker {
             Role::Gen => (credits > 0).then_some(credits),
             Role::Eval => {
                 let idle = self.idle_cages(evaluations);
-                (credits > 0 && idle + i64::from(ahead(self.share)) > 0).then_some(idle)
+                // What nobody waits for goes to idle cages only: it is to keep no room from what comes next.
+                let ahead = if priority > Priority::NORMAL {
+                    0
+                } else {
+                    i64::from(ahead(self.share))
+                };
+                (credits > 0 && idle + ahead > 0).then_some(idle)
             }
         }
     }

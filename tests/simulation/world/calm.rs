@@ -180,6 +180,7 @@ impl World {
             attempts_max: 1,
             model_at: ModelAt::Offline,
             mixed_versions: true,
+            evaluate_rounds: false,
         };
         // One call, then a program.
         self.plan.order(&asked, 0, |_| 2);

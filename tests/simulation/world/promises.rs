@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roundhouse_core::record::{JobOutcome, PendingFile, StoredState, Write};
 use roundhouse_core::run::ModelAt;
-use roundhouse_core::summary::RunStatus;
+use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunStatus};
 use roundhouse_core::{Command, LinkId, Outbox, Progress};
 use roundhouse_proto::link::{CoordMsg, JobGrant, JobResult};
 use roundhouse_proto::{Failure, JobId, JobKind, LeaseId, Payload, RunId, SessionEvent, Work};
@@ -156,7 +156,13 @@ impl World {
             (JobKind::RoundTests { round, program }, JobOutcome::Evaluated { report, .. }) => {
                 Some((round, program, report.clone()))
             }
-            (JobKind::RoundTests { .. } | JobKind::Generate | JobKind::Evaluate, _) => None,
+            (
+                JobKind::RoundTests { .. }
+                | JobKind::Generate
+                | JobKind::Evaluate
+                | JobKind::EvaluateRound { .. },
+                _,
+            ) => None,
         };
         of_session
             .filter_map(|record| report(record.job, &record.state))
@@ -250,6 +256,13 @@ impl World {
                     "a run is done before its end: {summary:?}"
                 );
             }
+            Progress::AllJudged(summary) => {
+                let is_open = |problem: &ProblemSummary| problem.outcome == ProblemOutcome::Open;
+                assert!(
+                    summary.spec.evaluate_rounds && !summary.problems.iter().any(is_open),
+                    "a run has only rounds left, and does not: {summary:?}"
+                );
+            }
             Progress::GenerationStarted { .. }
             | Progress::GenerationEnded { .. }
             | Progress::GenerationDone { .. }
@@ -265,14 +278,14 @@ impl World {
     fn check_modes(&self) {
         for ordered in &self.plan.runs {
             let spec = &ordered.spec;
-            let held_n = |kind: JobKind| {
+            let held_n = |kind_is: fn(&JobKind) -> bool| {
                 let jobs = self.disk.jobs().map(|record| record.job);
-                let jobs = jobs.filter(|job| job.run == spec.run && job.kind == kind);
+                let jobs = jobs.filter(|job| job.run == spec.run && kind_is(&job.kind));
                 jobs.filter(|job| self.disk.lease_of(job).is_some()).count()
             };
             if !spec.parallel {
                 assert!(
-                    held_n(JobKind::Generate) <= 1,
+                    held_n(|kind| *kind == JobKind::Generate) <= 1,
                     "a sequential run holds several sessions"
                 );
             }
@@ -283,8 +296,10 @@ impl World {
                     self.disk.outcome(&JobId { run, problem, kind }).is_some()
                 };
                 let is_over = spec.problems.iter().all(|problem| is_settled(problem.position));
+                let is_final =
+                    |kind: &JobKind| matches!(kind, JobKind::Evaluate | JobKind::EvaluateRound { .. });
                 assert!(
-                    is_over || held_n(JobKind::Evaluate) == 0,
+                    is_over || held_n(is_final) == 0,
                     "an evaluation of a staged run came before the end of its sessions"
                 );
             }

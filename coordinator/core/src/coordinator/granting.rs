@@ -133,9 +133,10 @@ impl Coordinator {
         let is_generate = |kind: &JobKind| *kind == JobKind::Generate;
         match (job.kind, run.mode) {
             (JobKind::RoundTests { .. }, Mode::Running | Mode::Draining)
-            | (JobKind::Evaluate, Mode::Running) => true,
+            | (JobKind::Evaluate | JobKind::EvaluateRound { .. }, Mode::Running) => true,
             (JobKind::Generate, Mode::Running) => run.spec.parallel || !self.is_leased(job.run, is_generate),
-            (JobKind::Generate | JobKind::Evaluate, Mode::Draining) | (_, Mode::Drained) => false,
+            (JobKind::Generate | JobKind::Evaluate | JobKind::EvaluateRound { .. }, Mode::Draining)
+            | (_, Mode::Drained) => false,
         }
     }
 
@@ -143,7 +144,7 @@ impl Coordinator {
     fn needs(&self, job: &JobId) -> Option<Needs<'_>> {
         match job.kind {
             JobKind::Generate => self.needs_of_sessions(self.runs.get(&job.run)?),
-            JobKind::RoundTests { .. } | JobKind::Evaluate => {
+            JobKind::RoundTests { .. } | JobKind::Evaluate | JobKind::EvaluateRound { .. } => {
                 Some(needs_of_programs(self.runs.get(&job.run)?))
             }
         }

@@ -52,6 +52,7 @@ impl Coordinator {
             outbox.write(Write::Job(job.record()));
         }
         run.generation_over_told = run.generation_is_over();
+        run.judged_told = false;
         outbox.write(Write::Run(run.record.clone()));
         self.sort_jobs(id);
         self.after_settling(id, now, outbox);

@@ -13,6 +13,7 @@ mod pausing;
 mod pipeline;
 mod restarts;
 mod retrying;
+mod rounds;
 mod shares;
 mod spec;
 mod stalls;

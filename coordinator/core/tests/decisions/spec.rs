@@ -109,6 +109,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
         staged: false,
         workers: 2,
         eval_workers: 2,
+        evaluate_rounds: false,
         attempts_max: 3,
         data_set: DataSet {
             name: "small".to_owned(),
@@ -205,6 +206,8 @@ pub(crate) fn round_end(problem: u32, round: u32) -> SessionEvent {
         report: Payload::text("2 of 4 passed"),
         tests_raw: Payload::text("cases"),
         tests_used: None,
+        program: None,
+        passed: Some(false),
     }
 }
 
