@@ -39,8 +39,8 @@ impl Rounds {
         let rounds_n = rounds().map(|round| round.round + 1).max().unwrap_or(0);
         let passes_after = |last: u32| {
             let passes = |problem: &&ProblemSummary| {
-                let until = problem.rounds.iter().filter(|round| round.round <= last);
-                until.last().and_then(|round| round.outcome.is_pass()) == Some(true)
+                let mut until = problem.rounds.iter().rev().filter(|round| round.round <= last);
+                until.next().and_then(|round| round.outcome.is_pass()) == Some(true)
             };
             run.problems.iter().filter(passes).count()
         };
