@@ -43,6 +43,8 @@ pub struct Foreground<'a, W: Write> {
     endpoints: Option<WorkerFlags>,
     /// The end of generation was printed.
     generation_told: bool,
+    /// What the run came to was printed.
+    results_told: bool,
 }
 
 impl<'a, W: Write> Foreground<'a, W> {
@@ -64,6 +66,7 @@ impl<'a, W: Write> Foreground<'a, W> {
             console,
             endpoints,
             generation_told: false,
+            results_told: false,
         }
     }
 
@@ -262,6 +265,10 @@ impl<'a, W: Write> Foreground<'a, W> {
                 self.generation_done(&times, eval_workers);
             }
             Progress::Judged { .. } => counts.settled += 1,
+            Progress::AllJudged(summary) => {
+                self.results(&summary, eval_workers);
+                bars.say("note: programs of rounds are still judged");
+            }
             Progress::Retried { index, job, reason } => {
                 let reason = one_line(&reason, MESSAGE_CHARS_MAX);
                 bars.say(&format!(
@@ -326,14 +333,22 @@ impl<'a, W: Write> Foreground<'a, W> {
         crate::notices::hint(&crate::notices::key_hint(endpoint, &resume));
     }
 
-    fn done(&mut self, summary: &RunSummary, eval_workers: u32) -> anyhow::Result<ExitCode> {
-        let n = self.spec.problems.len();
+    /// Prints what the run came to, once every problem is settled.
+    fn results(&mut self, summary: &RunSummary, eval_workers: u32) {
+        if std::mem::replace(&mut self.results_told, true) {
+            return;
+        }
         if !self.generation_told {
             self.generation_done(&summary.times, eval_workers);
         }
-        self.console.evaluation_done(&summary.times, n);
+        self.console
+            .evaluation_done(&summary.times, self.spec.problems.len());
+        self.console.results(&Figures::of(summary), &Price::default());
+    }
+
+    fn done(&mut self, summary: &RunSummary, eval_workers: u32) -> anyhow::Result<ExitCode> {
+        self.results(summary, eval_workers);
         let figures = Figures::of(summary);
-        self.console.results(&figures, &Price::default());
         self.console.saved(&self.run_dir.shown(), RESULTS_FILE);
         match &summary.status {
             RunStatus::Running | RunStatus::Complete | RunStatus::Incomplete { .. } => {

@@ -5,12 +5,14 @@ use std::io::Write;
 use std::path::Path;
 
 use roundhouse_core::status::Stuck;
+use roundhouse_core::summary::RunSummary;
 use roundhouse_proto::Role;
 
 use crate::dataset::{DatasetError, Loaded, SelectionError};
 use crate::prepare::REFERENCE_MODEL;
 use crate::recording::Written;
 use crate::recording::playback::PlaybackError;
+use crate::report::number::percent;
 use crate::run_dir::RunDirError;
 
 /// Warnings about rows that are printed one by one; the rest is counted.
@@ -117,7 +119,22 @@ pub fn stuck_hint(stuck: &Stuck, resume: &str) -> String {
             format!("Ctrl-C, then `{resume} --endpoint {first}`, or another of them")
         }
         Stuck::NoKey { endpoint, .. } => key_hint(Some(endpoint), resume),
+        Stuck::NoInterpreter { .. } => {
+            format!("Ctrl-C, then `{resume} --python PATH` with an interpreter that there is")
+        }
+        Stuck::OtherInterpreters { bound, .. } => {
+            format!("Ctrl-C, then `{resume} --python PATH` with a {bound}")
+        }
     }
+}
+
+/// What is said of a run of which only programs of rounds are still to be judged.
+pub fn only_rounds_left(run: &RunSummary) -> String {
+    let (passed, total) = (run.passed(), run.problems.len());
+    let percent = percent(passed as f64, total as f64);
+    format!(
+        "every problem is judged, Pass@1 is {percent:.2}% ({passed}/{total}); programs of rounds are still judged"
+    )
 }
 
 /// What helps where an endpoint refuses the key.
@@ -130,6 +147,8 @@ pub fn key_hint(endpoint: Option<&str>, resume: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use roundhouse_proto::Language;
+
     use super::*;
 
     #[test]
@@ -166,6 +185,19 @@ mod tests {
                 },
                 "mend the key of `deepseek`, then `coordinator run --resume d` goes on: what was answered is not asked \
                  again",
+            ),
+            (
+                Stuck::NoInterpreter {
+                    language: Language::Python3,
+                },
+                "Ctrl-C, then `coordinator run --resume d --python PATH` with an interpreter that there is",
+            ),
+            (
+                Stuck::OtherInterpreters {
+                    bound: "CPython 3.11".to_owned(),
+                    offered: vec!["CPython 3.12".to_owned()],
+                },
+                "Ctrl-C, then `coordinator run --resume d --python PATH` with a CPython 3.11",
             ),
         ] {
             assert_eq!(stuck_hint(&stuck, resume), hint);

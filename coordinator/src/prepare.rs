@@ -207,11 +207,13 @@ impl Plan<'_> {
                 ignore_exit_status: args.ignore_exit_status,
                 timeouts_max: args.timeouts_max,
                 stop_on_first_failure: args.stop_on_first_failure,
+                mixed_versions: args.mixed_versions,
             },
             parallel: !args.sequential,
             staged: args.staged,
             workers: self.workers,
             eval_workers: self.eval_workers,
+            evaluate_rounds: args.evaluate_rounds,
             attempts_max: args.attempts_max,
             data_set: DataSet {
                 name: self.loaded.info.format.title().to_owned(),

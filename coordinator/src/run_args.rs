@@ -49,7 +49,7 @@ pub struct RunArgs {
             "limit", "ids", "filter", "sequential", "parallel", "staged", "problem_names", "preset", "max_rounds",
             "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max", "model_for",
-            "method", "lang",
+            "method", "lang", "mixed_versions", "evaluate_rounds",
         ]
     )]
     pub resume: Option<PathBuf>,
@@ -216,6 +216,10 @@ pub struct SpecArgs {
     /// Judge programs exactly as the coder wrote them: add no missing import and no call of `main()`
     #[arg(long, help_heading = "The session")]
     pub no_patch: bool,
+    /// Judge the program of every round too, behind everything else; summary.json gets Pass@1 by round, and how often
+    /// the tester was right. No model sees it
+    #[arg(long, help_heading = "The session")]
+    pub evaluate_rounds: bool,
 
     /// Which tests are judged: all, or some of public,private,generated
     #[arg(long, value_name = "TIERS", default_value = "all", value_parser = parse_tiers, help_heading = "Judging")]
@@ -237,6 +241,9 @@ pub struct SpecArgs {
     /// An exit status other than 0 is no failure if the output is right
     #[arg(long, help_heading = "Judging")]
     pub ignore_exit_status: bool,
+    /// Let workers of any Python judge; otherwise all programs are judged by one minor version, that of the first
+    #[arg(long, help_heading = "Judging")]
+    pub mixed_versions: bool,
     /// Attempts of a job that lose their worker before the problem is given up as an error
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "When things go wrong")]
     pub attempts_max: u32,

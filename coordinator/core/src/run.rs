@@ -25,6 +25,9 @@ pub struct EvaluationSettings {
     /// How processes come into being, and when none is needed.
     #[serde(default)]
     pub execution: Execution,
+    /// Whether programs may be judged by interpreters of several minor versions.
+    #[serde(default)]
+    pub mixed_versions: bool,
 }
 
 /// Where the problems came from.
@@ -163,6 +166,9 @@ pub struct RunSpec {
     pub workers: u32,
     /// Evaluation slots asked for.
     pub eval_workers: u32,
+    /// Whether the program of every round is judged as a final one is, for the summary alone.
+    #[serde(default)]
+    pub evaluate_rounds: bool,
     /// After how many grants of a job, each of which lost its worker, the job is given up.
     pub attempts_max: u32,
     /// Where the problems came from.

@@ -65,6 +65,7 @@ impl Fixture {
             ignore_exit_status: false,
             timeouts_max: 3,
             stop_on_first_failure: false,
+            mixed_versions: false,
         };
         let spec = RunSpec {
             run: RunId(Uuid::from_u128(7)),
@@ -78,6 +79,7 @@ impl Fixture {
             staged: false,
             workers: 4,
             eval_workers: 16,
+            evaluate_rounds: false,
             attempts_max: 3,
             data_set: DataSet {
                 name: "CodeContests".to_owned(),
@@ -248,6 +250,7 @@ impl Fixture {
             generation,
             attempts: 1,
             calls_unaccounted: 0,
+            rounds: Vec::new(),
         });
     }
 
@@ -340,5 +343,7 @@ fn round_end(round: u32, code: Payload, report: &str, tests: &str, used: Option<
         report: Payload::text(report),
         tests_raw: Payload::text(tests),
         tests_used: used.map(Payload::text),
+        program: None,
+        passed: used.map(|_| false),
     }
 }

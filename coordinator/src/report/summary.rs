@@ -16,6 +16,7 @@ use super::figures::{Figures, Tokens};
 use super::moment;
 use super::number::{ratio, seconds_value};
 use super::provenance::Provenance;
+use super::rounds::{RoundResult, Rounds};
 use super::session::{SessionHistory, final_solution, history};
 use super::{
     BlobReader, Ordered, ReportError, SCHEMA_VERSION, Setting, blob, check_problems, content, json, text,
@@ -83,6 +84,8 @@ pub(super) struct Head<'a> {
     cost: Cost,
     tiers: Ordered<&'static str, TierFigures>,
     busy_s: Busy,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    rounds: Option<Rounds>,
     provenance: Provenance<'a>,
 }
 
@@ -168,6 +171,8 @@ pub(super) struct Entry<'a> {
     patched: &'a [String],
     notes: &'a [String],
     rounds: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    round_results: Vec<RoundResult>,
     attempts: u32,
     error: Option<ErrorEntry<'a>>,
 }
@@ -369,6 +374,7 @@ fn entry<'a>(
         patched: generation.map_or(&[], |generation| &generation.patched),
         notes: generation.map_or(&[], |generation| &generation.notes),
         rounds: rounds.count(),
+        round_results: problem.rounds.iter().map(RoundResult::of).collect(),
         attempts: problem.attempts,
         error,
     })
@@ -433,6 +439,7 @@ fn head<'a>(run: &'a RunSummary, setting: &'a Setting, run_dir: &'a str, judging
             generation: run.times.generation_busy_ms as f64 / 1_000.0,
             evaluation: run.times.evaluation_busy_ms as f64 / 1_000.0,
         },
+        rounds: Rounds::of(run),
         provenance: Provenance::of(run, run_dir, judging.isolation, judging.interpreters),
     }
 }

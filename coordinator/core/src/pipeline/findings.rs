@@ -192,6 +192,7 @@ impl Run {
                 },
                 attempts: problem.generate.attempts,
                 calls_unaccounted: problem.generate.calls_unaccounted,
+                rounds: self.round_summaries(spec, problem),
             })
             .collect();
         RunSummary {
@@ -213,7 +214,7 @@ impl Run {
             return RunStatus::Cancelled { reason };
         }
         let count = |is: fn(&ProblemOutcome) -> bool| problems.iter().filter(|p| is(&p.outcome)).count();
-        if count(|outcome| *outcome == ProblemOutcome::Open) == 0 {
+        if count(|outcome| *outcome == ProblemOutcome::Open) == 0 && self.rounds_open == 0 {
             let errors = count(|outcome| matches!(outcome, ProblemOutcome::Error(_)));
             return match errors_reason(u32::try_from(errors).unwrap_or(u32::MAX)) {
                 None => RunStatus::Complete,

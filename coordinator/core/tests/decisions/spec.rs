@@ -103,11 +103,13 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
             ignore_exit_status: false,
             timeouts_max: 3,
             stop_on_first_failure: true,
+            mixed_versions: false,
         },
         parallel: true,
         staged: false,
         workers: 2,
         eval_workers: 2,
+        evaluate_rounds: false,
         attempts_max: 3,
         data_set: DataSet {
             name: "small".to_owned(),
@@ -204,6 +206,8 @@ pub(crate) fn round_end(problem: u32, round: u32) -> SessionEvent {
         report: Payload::text("2 of 4 passed"),
         tests_raw: Payload::text("cases"),
         tests_used: None,
+        program: None,
+        passed: Some(false),
     }
 }
 
