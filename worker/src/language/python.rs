@@ -456,7 +456,10 @@ mod tests {
         assert_eq!(real.start(StartMode::Fast), Start::Fork(0));
         assert_eq!(real.start(StartMode::Natural), Start::Fork(1));
         assert_eq!(real.start(StartMode::Fresh), Start::Execute(&real.run_argv));
-        assert_eq!([Holds::Program, Holds::Nothing], [0, 1].map(|place| real.servers()[place].holds));
+        assert_eq!(
+            [Holds::Program, Holds::Nothing],
+            [0, 1].map(|place| real.servers()[place].holds)
+        );
         let directory = tempfile::tempdir().unwrap();
         let text = "#!/bin/sh\ncase \"$2\" in\n*json*) echo '{\"implementation\": \"PyPy\", \"version\": \"3.10.14\", \
                     \"major\": 3, \"minor\": 10, \"executables\": [], \"prefixes\": [], \"modules\": [], \

@@ -11,9 +11,9 @@ import sys
 
 import zygote
 
-# What stands between a program and the bottom of the stack: the frame of `fast.py`, and before 3.12 a call of `exec`
-# too.
-EXTRA_DEPTH = 1 if sys.version_info >= (3, 12) else 2
+# What stands between a program and the bottom of the stack: the frame of `fast.py`. A call of `exec` would be a second
+# step, and on some versions one of another kind, with a limit that cannot be raised.
+EXTRA_DEPTH = 1
 # `compile` gives a tree and no code.
 ONLY_TREE = 0x400
 # A file of the program's own has one of these numbers, if any is open: the lowest free one is always taken.
@@ -51,7 +51,7 @@ class Text:
 
 
 def serve():
-    """Reads the program and serves runs. Returns in the process of a run only: the program's code and names."""
+    """Reads the program and serves runs. Returns in the process of a run only: the program, to be called."""
     link = zygote.Link()
     names = sys.modules["__main__"].__dict__
     path = become_main(names)
@@ -84,7 +84,8 @@ def serve():
     if text.pieces:
         sys.stderr.write("".join(text.pieces))
     Run.link, Run.names = link, names
-    return code, names
+    # The code of a module is no function's: called, it takes its names for its local ones, as it does by itself.
+    return type(serve)(code, names)
 
 
 def become_main(names):

@@ -35,7 +35,7 @@ impl StartMode {
 }
 
 /// Words of programs that could see a fast start or a fast finish.
-const NATURAL_WORDS: [&str; 63] = [
+const NATURAL_WORDS: [&str; 61] = [
     // Heard of when an object dies: finalisers, and writers that pass on what they hold. A writer with a file of its
     // own needs no word: the server sees at the end that the file is open.
     "__del__",
@@ -80,8 +80,6 @@ const NATURAL_WORDS: [&str; 63] = [
     "tracemalloc",
     "modules",
     "orig_argv",
-    "native_id",
-    "get_native_id",
     // Depths that it counts itself.
     "RecursionError",
     "getrecursionlimit",
@@ -107,7 +105,7 @@ const NATURAL_WORDS: [&str; 63] = [
 ];
 
 /// Words of programs that could see that their process was forked.
-const FRESH_WORDS: [&str; 12] = [
+const FRESH_WORDS: [&str; 14] = [
     "gc",
     "getrefcount",
     "gettotalrefcount",
@@ -117,6 +115,8 @@ const FRESH_WORDS: [&str; 12] = [
     "getrlimit",
     "prlimit",
     "getppid",
+    "native_id",
+    "get_native_id",
     "PYTHONPATH",
     "proc",
     "sitecustomize",
@@ -347,7 +347,10 @@ mod tests {
         use StartMode::{Fast, Natural};
         for (program, mode) in [
             (&b"# -*- coding: UTF_8 -*-\n"[..], Fast),
-            (b"#!/usr/bin/python\r\n# vim: fileencoding=latin-1\r\nx = '\xe9'", Fast),
+            (
+                b"#!/usr/bin/python\r\n# vim: fileencoding=latin-1\r\nx = '\xe9'",
+                Fast,
+            ),
             (b"x = '\xe9'", Natural),
             (b"x = 1 # coding: utf-7\n", Natural),
             (b"\n# coding=unicode_escape\n", Natural),
@@ -358,7 +361,12 @@ mod tests {
             ("𝐨pen(1)".as_bytes(), Natural),
             ("oﬀset".as_bytes(), Natural),
         ] {
-            assert_eq!(start_of(program, StartMode::Fast), mode, "{}", program.escape_ascii());
+            assert_eq!(
+                start_of(program, StartMode::Fast),
+                mode,
+                "{}",
+                program.escape_ascii()
+            );
         }
     }
 
@@ -370,6 +378,9 @@ mod tests {
             assert_eq!(start_of(b"import gc", asked), Fresh);
         }
         assert_eq!(start_of(b"import weakref", Fresh), Fresh);
-        assert_eq!([Fast, Natural, Fresh].map(StartMode::word), ["fast", "natural", "fresh"]);
+        assert_eq!(
+            [Fast, Natural, Fresh].map(StartMode::word),
+            ["fast", "natural", "fresh"]
+        );
     }
 }
