@@ -12,8 +12,9 @@ use roundhouse_proto::{
 };
 use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, Start};
 
-use super::runner::{CageFailure, CageSource, FAST_SERVER, NATURAL_SERVER, NoRun, Runner};
+use super::runner::{CageFailure, CageSource, NoRun, Runner};
 use crate::isolation::Found;
+use crate::language::{FAST_SERVER, NATURAL_SERVER};
 
 /// A run that a script is asked about.
 pub(crate) struct Asked<'a> {

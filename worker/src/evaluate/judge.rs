@@ -16,10 +16,11 @@ use super::function;
 use super::gate::{Company, Entry, Gate};
 use super::inputs::SealedInputs;
 use super::reading::Reading;
-use super::runner::{CageFailure, FAST_SERVER, NATURAL_SERVER, NoRun, Seat, Text};
+use super::runner::{CageFailure, NoRun, Seat, Text};
 use super::step::{Doubt, Outcome, Purpose, Ran, Step};
 use super::verdict::{Output, verdict_of};
 use crate::language::Interpreter;
+use crate::language::{FAST_SERVER, NATURAL_SERVER};
 
 /// How often a case is tried in cages that fail.
 const CAGE_TRIES: u32 = 2;

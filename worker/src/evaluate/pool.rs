@@ -170,7 +170,11 @@ impl Pool {
             entry,
             interpreter: Arc::clone(&interpreter),
         });
-        Self::start_with(&source, interpreter, language::start_of, cages)
+        let start_of = match interpreter.servers() {
+            [] => |_: &[u8], _| StartMode::Fresh,
+            _ => language::start_of,
+        };
+        Self::start_with(&source, interpreter, start_of, cages)
     }
 
     pub(crate) fn start_with(

@@ -13,11 +13,6 @@ use roundhouse_sandbox::{Cage, CageConfig, CageError, Flow, Run, RunEnd};
 use crate::isolation::Found;
 use crate::language::{Interpreter, MAIN_FILE};
 
-/// Place among the fork servers of a cage of the one that has compiled the loaded program: the fast start.
-pub(crate) const FAST_SERVER: usize = 0;
-/// Place of the one that has read nothing of it: the natural start.
-pub(crate) const NATURAL_SERVER: usize = 1;
-
 /// What a program may write to its own files.
 const SCRATCH_BYTES_MAX: u64 = 64 << 20;
 /// Files that a program may make.
