@@ -64,7 +64,7 @@ impl Bare {
                 child.kill().unwrap();
                 break;
             }
-            std::thread::sleep(Duration::from_micros(200));
+            std::thread::park_timeout(Duration::from_micros(200));
         }
         let status = child.wait().unwrap();
         Ended {
