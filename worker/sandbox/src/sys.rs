@@ -145,20 +145,15 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     set_capabilities(0)
 }
 
-/// Leaves this process the capability to signal any process of its user namespace, and no other.
-pub(crate) fn keep_right_to_kill() -> io::Result<()> {
-    const CAP_KILL: u32 = 5;
-    set_capabilities(1 << CAP_KILL)
-}
-
-/// Makes `low`, a set of capabilities below 32, the effective and the permitted one.
-fn set_capabilities(low: u32) -> io::Result<()> {
+/// Makes `kept`, a set of bits, the effective and permitted capabilities of this process, and none inheritable.
+pub(crate) fn set_capabilities(kept: u64) -> io::Result<()> {
     let header = CapabilityHeader {
         version: 0x2008_0522,
         pid: 0,
     };
-    let sets = [[low, low, 0], [0u32; 3]];
-    // SAFETY: version 3 of the call reads one header and two triples: effective, permitted, inheritable.
+    let (low, high) = (kept as u32, (kept >> 32) as u32);
+    let sets = [[low, low, 0], [high, high, 0]];
+    // SAFETY: version 3 of the call reads one header and two triples.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })
 }
 
@@ -322,7 +317,7 @@ pub(crate) enum StartStep {
     Identity = 4,
     Capabilities = 5,
     Execute = 6,
-    Namespace = 7,
+    Namespace = 10,
 }
 
 impl StartStep {
@@ -335,7 +330,7 @@ impl StartStep {
             4 => "change the user",
             5 => "drop capabilities",
             6 => "execute it",
-            7 => "enter the programs' namespace",
+            10 => "enter the programs' namespace",
             _ => "start it",
         }
     }

@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::thread::CapabilitySet;
 
 use crate::channel;
 use crate::sys::{self, ProcessId, SharedNumbers, Wait, Waited};
@@ -159,7 +160,8 @@ fn gone() -> io::Error {
 /// The reaper's life.
 fn live(socket: &OwnedFd, used: Used) -> io::Result<()> {
     sys::close_others(&[socket.as_fd()])?;
-    sys::keep_right_to_kill()?;
+    let kept = rustix::thread::capabilities(None)?.permitted & CapabilitySet::KILL;
+    sys::set_capabilities(kept.bits())?;
     rustix::process::chdir("/")?;
     let ends = sys::child_ends()?;
     loop {

@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::nursery::{Files, Nursery};
 use super::server::{ANSWER_WITHIN, Fault, Server, Shape, Word};
-use super::watch::Lost;
+use super::watch::{Lost, Wish};
 use crate::cage::Holds;
 use crate::channel::{self, Channel};
 use crate::message::Setup;
@@ -23,6 +23,9 @@ use crate::sys::{self, ProcessId, ResourceLimit, Wait};
 /// Most processes that servers of one post are at a time: the one that serves, the spare, and one not yet reaped of
 /// each.
 const PROCESSES_OF_A_POST: u64 = 4;
+
+/// How many servers are asked for one run: the one that serves, the spare, a new one.
+const ASKED_MAX: u32 = 3;
 
 /// All servers of a cage.
 pub(super) struct Roster {
@@ -59,6 +62,8 @@ pub(super) struct Order<'a> {
 pub(super) struct Begun {
     pub(super) pid: ProcessId,
     pub(super) started: Instant,
+    /// What the worker wants by now.
+    pub(super) wish: Wish,
 }
 
 /// Whether a server could be asked at all.
@@ -102,25 +107,30 @@ impl Roster {
 
     /// Has a server fork for a run.
     ///
-    /// One that had ended while nobody asked it anything is replaced, once.
+    /// One that had ended while nobody asked it anything is replaced: by the spare, and that by a new one.
     pub(super) fn begin(&mut self, order: &Order<'_>, channel: &mut Channel) -> Result<Begun, Fault> {
         if order.post >= self.posts.len() {
             let reason = format!("there is no fork server {}", order.post);
             return Err(Fault::Unserved(reason));
         }
-        let mut asked = self.ask(order, channel)?;
-        if let (Asked::Gone, _) = &asked {
-            self.server(order.post)?.bury("");
-            asked = self.ask(order, channel)?;
+        let mut wish = Wish::Run;
+        let mut started = None;
+        let mut gone = String::new();
+        for _ in 0..ASKED_MAX {
+            match self.ask(order, channel, &mut wish)? {
+                (Asked::Yes, at) => {
+                    started = Some(at);
+                    break;
+                }
+                (Asked::Gone, _) => gone = self.server(order.post)?.bury(""),
+            }
         }
+        let started = started.ok_or(Fault::Unserved(gone))?;
         let server = self.server(order.post)?;
-        let (Asked::Yes, started) = asked else {
-            return Err(Fault::Unserved(server.bury("")));
-        };
-        match server.answer(started + ANSWER_WITHIN, channel, order.seq)? {
+        match server.answer(started + ANSWER_WITHIN, channel, order.seq, &mut wish)? {
             Word::Forked(pid) => {
                 self.posts[order.post].served = Some(order.limits);
-                Ok(Begun { pid, started })
+                Ok(Begun { pid, started, wish })
             }
             Word::NoFork(errno) => {
                 let error = io::Error::from_raw_os_error(errno);
@@ -138,8 +148,13 @@ impl Roster {
     }
 
     /// Gets the post's server ready and tells it to run, at the moment that is given back.
-    fn ask(&mut self, order: &Order<'_>, channel: &mut Channel) -> Result<(Asked, Instant), Fault> {
-        let ready = self.get_ready(order, channel)?;
+    fn ask(
+        &mut self,
+        order: &Order<'_>,
+        channel: &mut Channel,
+        wish: &mut Wish,
+    ) -> Result<(Asked, Instant), Fault> {
+        let ready = self.get_ready(order, channel, wish)?;
         // One that was replaced counts until it is reaped, and the fork's bound is exact.
         self.reap().map_err(|error| Fault::Lost(Lost::Failed(error)))?;
         let bound = order.processes.saturating_add(self.servers().count() as u64);
@@ -200,7 +215,12 @@ impl Roster {
     }
 
     /// Sees to it that the post has a server of this run's shape that may be told to run.
-    fn get_ready(&mut self, order: &Order<'_>, channel: &mut Channel) -> Result<Asked, Fault> {
+    fn get_ready(
+        &mut self,
+        order: &Order<'_>,
+        channel: &mut Channel,
+        wish: &mut Wish,
+    ) -> Result<Asked, Fault> {
         let shape = Shape::of(&order.limits);
         let post = &mut self.posts[order.post];
         if post
@@ -240,7 +260,7 @@ impl Roster {
         {
             return Ok(Asked::Gone);
         }
-        match server.answer(Instant::now() + ANSWER_WITHIN, channel, order.seq)? {
+        match server.answer(Instant::now() + ANSWER_WITHIN, channel, order.seq, wish)? {
             Word::Ready => {
                 server.ready = true;
                 Ok(Asked::Yes)

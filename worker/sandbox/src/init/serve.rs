@@ -21,7 +21,7 @@ use super::reaper::Reaper;
 use super::roster::{self, Roster};
 use super::scratch::Scratch;
 use super::server::Fault;
-use super::watch::{Finish, Lost, Main, Watch};
+use super::watch::{Finish, Lost, Main, Watch, Wish};
 use super::{Refusal, Step, privileges, tree};
 use crate::cage::timespec;
 use crate::channel::Channel;
@@ -412,7 +412,6 @@ impl Init {
                 return Ok(not_started(0, error));
             }
         };
-        drop(files);
         let end = Pid::from_raw(pid)
             .ok_or(io::ErrorKind::NotFound.into())
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
@@ -420,6 +419,7 @@ impl Init {
         self.census
             .set_own(self.roster.iter().flat_map(Roster::processes));
         let main = Main::Child { pid, end: &end };
+        // The run's files are held here until its end: the worker would wake up for each that is closed before.
         let finish = self.watch(main, seq, limits, started).until_end(channel)?;
         Ok(match (self.report.take(), finish) {
             (Some((step, errno)), _) => not_started(step, io::Error::from_raw_os_error(errno)),
@@ -468,7 +468,6 @@ impl Init {
                 return unserved(&self.census, fault);
             }
         };
-        drop(files);
         self.census.set_own(roster.processes());
         for limit in [cpu_backstop(limits), self.process_bound(limits)] {
             // One that has ended already needs none.
@@ -484,7 +483,10 @@ impl Init {
             pid: begun.pid,
             server,
         };
-        let watch = self.watch(main, seq, limits, begun.started);
+        let watch = Watch {
+            wish: begun.wish,
+            ..self.watch(main, seq, limits, begun.started)
+        };
         Ok(told(seq, watch.until_end(channel)?))
     }
 
@@ -495,6 +497,7 @@ impl Init {
             seq,
             limits,
             started,
+            wish: Wish::Run,
             processors: self.processors,
         }
     }

@@ -47,7 +47,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::watch::{Lost, hear};
+use super::watch::{Lost, Wish, hear};
 use crate::cage::timespec;
 use crate::channel::{self, Channel};
 use crate::run::RunLimits;
@@ -212,8 +212,15 @@ impl Server {
         }
     }
 
-    /// Waits for its next word during the run `seq`, and buries a server that gives none.
-    pub(super) fn answer(&self, until: Instant, channel: &mut Channel, seq: u64) -> Result<Word, Fault> {
+    /// Waits for its next word, and buries a server that gives none. The worker of the run `seq` may change its wish
+    /// meanwhile: what was forked writes before the server says so.
+    pub(super) fn answer(
+        &self,
+        until: Instant,
+        channel: &mut Channel,
+        seq: u64,
+        wish: &mut Wish,
+    ) -> Result<Word, Fault> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let [spoke, ended, worker_spoke] = {
@@ -233,8 +240,7 @@ impl Server {
                 events.map(|event| !event.revents().is_empty())
             };
             if worker_spoke {
-                // Nothing was written that the worker could have had enough of.
-                hear(channel, seq).map_err(Fault::Lost)?;
+                hear(channel, seq, wish).map_err(Fault::Lost)?;
             }
             if !spoke && !ended {
                 continue;
