@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::Serialize;
 
-use crate::cage::{CageError, Followed, lossy, nonsense, receive, timespec};
-use crate::channel::Channel;
+use crate::cage::{CageError, Followed, lossy, nonsense, receive};
+use crate::channel::{Channel, timespec};
 use crate::init::SERVER_ANSWERS_WITHIN;
 use crate::message::{Ending, Limit, Reply, Request};
 

@@ -18,7 +18,7 @@ use crate::cage::Holds;
 use crate::channel::{self, Channel};
 use crate::message::Setup;
 use crate::run::RunLimits;
-use crate::sys::{self, ProcessId, ResourceLimit, Wait};
+use crate::sys::{ProcessId, ResourceLimit};
 
 /// Most processes that servers of one post are at a time: the one that serves, the spare, and one not yet reaped of
 /// each.
@@ -34,7 +34,7 @@ pub(super) struct Roster {
     programs: OwnedFd,
     posts: Vec<Post>,
     /// Killed, not yet reaped.
-    dying: Vec<ProcessId>,
+    dying: Vec<Server>,
 }
 
 /// The place of one configured server.
@@ -97,12 +97,12 @@ impl Roster {
 
     /// Every server's process, until it is reaped.
     pub(super) fn servers(&self) -> impl Iterator<Item = ProcessId> {
-        let all = self
+        let at_posts = self
             .posts
             .iter()
             .flat_map(|post| post.serving.iter().chain(&post.spare));
-        let living = all.filter(|server| !server.is_buried());
-        living.map(|server| server.pid).chain(self.dying.iter().copied())
+        let living = at_posts.chain(&self.dying).filter(|server| !server.is_buried());
+        living.map(|server| server.pid)
     }
 
     /// Has a server fork for a run.
@@ -175,7 +175,7 @@ impl Roster {
             match post.holds {
                 Holds::Program => {
                     if let Some(server) = post.serving.take() {
-                        dismiss(&server, &mut self.dying);
+                        dismiss(server, &mut self.dying);
                     }
                 }
                 Holds::Nothing => {}
@@ -185,8 +185,8 @@ impl Roster {
 
     /// Reaps servers that were killed.
     pub(super) fn reap(&mut self) -> io::Result<()> {
-        for pid in self.dying.drain(..) {
-            sys::wait_for(pid, Wait::UntilOneEnds)?;
+        while let Some(server) = self.dying.pop() {
+            server.end()?;
         }
         Ok(())
     }
@@ -201,11 +201,18 @@ impl Roster {
     }
 
     /// Executes a spare; one that cannot be is left for the run that needs it to say why.
-    pub(super) fn start_spare(&mut self, post: usize, limits: RunLimits, resources: &[ResourceLimit]) {
+    pub(super) fn start_spare(
+        &mut self,
+        post: usize,
+        limits: RunLimits,
+        resources: &[ResourceLimit],
+    ) -> Result<(), Lost> {
         match self.start(post, Shape::of(&limits), resources) {
             Ok(spare) => self.posts[post].spare = Some(spare),
-            Err(_) => self.posts[post].served = None,
+            Err(Fault::Unserved(_)) => self.posts[post].served = None,
+            Err(Fault::Lost(lost)) => return Err(lost),
         }
+        Ok(())
     }
 
     /// The server that serves a post, as [`Roster::begin`] left it.
@@ -229,7 +236,7 @@ impl Roster {
             .is_some_and(|server| server.is_buried() || server.shape != shape)
             && let Some(server) = post.serving.take()
         {
-            dismiss(&server, &mut self.dying);
+            dismiss(server, &mut self.dying);
         }
         if post.serving.is_none() {
             // Whatever goes wrong from here on is no reason to make more of the same.
@@ -240,10 +247,9 @@ impl Roster {
                 Some(spare) if fits => spare,
                 other => {
                     if let Some(spare) = other {
-                        dismiss(&spare, &mut self.dying);
+                        dismiss(spare, &mut self.dying);
                     }
-                    self.start(order.post, shape, order.resources)
-                        .map_err(|error| Fault::Unserved(format!("could not make its process: {error}")))?
+                    self.start(order.post, shape, order.resources)?
                 }
             };
             self.posts[order.post].serving = Some(server);
@@ -276,10 +282,10 @@ impl Roster {
         }
     }
 
-    fn start(&mut self, post: usize, shape: Shape, resources: &[ResourceLimit]) -> io::Result<Server> {
-        let (socket, theirs) = channel::pair()?;
-        let (output, errors) = pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&output, true)?;
+    fn start(&mut self, post: usize, shape: Shape, resources: &[ResourceLimit]) -> Result<Server, Fault> {
+        let failed = |error: io::Error| Fault::Lost(Lost::Failed(error));
+        let (socket, theirs) = channel::pair().map_err(failed)?;
+        let (output, errors) = output().map_err(failed)?;
         let headroom = PROCESSES_OF_A_POST * self.posts.len() as u64;
         let files = Files {
             children: self.programs.as_fd(),
@@ -289,8 +295,15 @@ impl Roster {
         let (pid, report) = self
             .nursery
             .start(post, limits_of_a_server(resources, headroom), &files)?;
-        Server::new(pid, shape, socket, output, report)
+        Server::new(pid, shape, socket, output, report).map_err(failed)
     }
+}
+
+/// A pipe for what a server writes; reading it does not wait.
+fn output() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (output, errors) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&output, true)?;
+    Ok((output, errors))
 }
 
 /// A server's own limits: CPU time is each fork's, and of the processes that are not the program's there may be more
@@ -311,10 +324,10 @@ fn limits_of_a_server(resources: &[ResourceLimit], headroom: u64) -> Vec<Resourc
 }
 
 /// Kills a server, to be reaped when there is time.
-fn dismiss(server: &Server, dying: &mut Vec<ProcessId>) {
+fn dismiss(server: Server, dying: &mut Vec<Server>) {
     if !server.is_buried() {
         server.kill();
-        dying.push(server.pid);
+        dying.push(server);
     }
 }
 

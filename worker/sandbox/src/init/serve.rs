@@ -9,9 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open, openat};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::sched_getaffinity;
 
@@ -23,8 +21,7 @@ use super::scratch::Scratch;
 use super::server::Fault;
 use super::watch::{Finish, Lost, Main, Watch, Wish};
 use super::{Refusal, Step, privileges, tree};
-use crate::cage::timespec;
-use crate::channel::Channel;
+use crate::channel::{Channel, can_be_read};
 use crate::containment::{Layer, Layers};
 use crate::memfd;
 use crate::message::{Attempt, Origin, Reply, Request, Setup};
@@ -321,7 +318,7 @@ impl Init {
         roster.reap().map_err(Lost::Failed)?;
         if reply == Reply::Loaded {
             // Its first run will ask for a server: the sooner it starts, the better.
-            self.start_spare();
+            self.start_spare()?;
         }
         Ok(())
     }
@@ -335,22 +332,20 @@ impl Init {
         {
             return Ok(());
         }
-        let socket = channel.fd();
-        let mut events = [PollFd::new(&socket, PollFlags::IN)];
-        match poll(&mut events, Some(&timespec(SPARE_AFTER))) {
-            Ok(0) => self.start_spare(),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Lost::Failed(error.into())),
+        if !can_be_read(channel.fd(), SPARE_AFTER).map_err(Lost::Failed)? {
+            self.start_spare()?;
         }
         Ok(())
     }
 
-    fn start_spare(&mut self) {
-        if let Some((post, limits)) = self.roster.as_ref().and_then(Roster::lacks_spare) {
-            let resources = self.resources(limits);
-            if let Some(roster) = &mut self.roster {
-                roster.start_spare(post, limits, &resources);
-            }
+    fn start_spare(&mut self) -> Result<(), Lost> {
+        let Some((post, limits)) = self.roster.as_ref().and_then(Roster::lacks_spare) else {
+            return Ok(());
+        };
+        let resources = self.resources(limits);
+        match &mut self.roster {
+            Some(roster) => roster.start_spare(post, limits, &resources),
+            None => Ok(()),
         }
     }
 

@@ -13,8 +13,7 @@ use rustix::io::Errno;
 
 use super::processes::{Census, Scope};
 use super::server::{Heard, Server, Word};
-use crate::cage::timespec;
-use crate::channel::Channel;
+use crate::channel::{Channel, timespec};
 use crate::message::{Ending, Limit, Request};
 use crate::run::{Ended, RunLimits};
 use crate::sys::{self, ProcessId, Reaped, Wait, Waited};
