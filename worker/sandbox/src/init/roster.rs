@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::backstops;
 use super::nursery::{Files, Nursery};
 use super::server::{ANSWER_WITHIN, Fault, Server, Shape, Word};
 use super::watch::{Lost, Wish};
@@ -294,7 +295,7 @@ impl Roster {
         };
         let (pid, report) = self
             .nursery
-            .start(post, limits_of_a_server(resources, headroom), &files)?;
+            .start(post, backstops::of_server(resources, headroom), &files)?;
         Server::new(pid, shape, socket, output, report).map_err(failed)
     }
 }
@@ -304,23 +305,6 @@ fn output() -> io::Result<(OwnedFd, OwnedFd)> {
     let (output, errors) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&output, true)?;
     Ok((output, errors))
-}
-
-/// A server's own limits: CPU time is each fork's, and of the processes that are not the program's there may be more
-/// by the time it forks.
-fn limits_of_a_server(resources: &[ResourceLimit], headroom: u64) -> Vec<ResourceLimit> {
-    let own = resources
-        .iter()
-        .filter(|limit| limit.resource != libc::RLIMIT_CPU);
-    own.map(|limit| match limit.resource {
-        libc::RLIMIT_NPROC => ResourceLimit {
-            soft: limit.soft.saturating_add(headroom),
-            hard: limit.hard.saturating_add(headroom),
-            ..*limit
-        },
-        _ => *limit,
-    })
-    .collect()
 }
 
 /// Kills a server, to be reaped when there is time.
