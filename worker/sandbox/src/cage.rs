@@ -8,13 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::channel::{self, Channel};
+use crate::channel::{self, Channel, can_be_read};
 use crate::containment::{Containment, Layers, Level};
 use crate::init::{CAGE_ARGUMENT, is_own, is_plain, is_root};
 use crate::memfd;
@@ -51,7 +49,7 @@ pub struct CageConfig {
     pub scratch_inodes: u64,
     /// The processor that programs are pinned to; `None` for any.
     pub cpu: Option<usize>,
-    /// Programs that stay and fork, each fork being one run.
+    /// Programs that stay and fork, each fork being one run. They need namespaces: without, nothing is served.
     pub servers: Vec<ForkServer>,
     /// Files that fork servers are made of, by plain name; programs see them too, read-only, in the directory `/z`.
     pub server_files: Vec<(String, Vec<u8>)>,
@@ -498,7 +496,7 @@ impl Cage {
 
     fn answer(&mut self, doing: &'static str, within: Duration) -> Result<Reply, CageError> {
         let system = |source| CageError::System { doing, source };
-        if !wait_for(self.channel.fd(), within).map_err(system)? {
+        if !can_be_read(self.channel.fd(), within).map_err(system)? {
             let waited_ms = within.as_millis().try_into().unwrap_or(u64::MAX);
             return Err(CageError::Silent { doing, waited_ms });
         }
@@ -510,7 +508,7 @@ impl Drop for Cage {
     fn drop(&mut self) {
         // The end of the socket ends the init, with it every process, and with the init the warden, which reaps it.
         let _ = rustix::net::shutdown(self.channel.fd(), rustix::net::Shutdown::Both);
-        if !matches!(wait_for(self.warden_end.as_fd(), END_WITHIN), Ok(true)) {
+        if !matches!(can_be_read(&self.warden_end, END_WITHIN), Ok(true)) {
             // The kernel kills the init with its parent.
             let _ = self.warden.kill();
         }
@@ -559,29 +557,6 @@ pub(crate) fn nonsense(doing: &'static str, reply: &Reply) -> CageError {
     CageError::Nonsense {
         doing,
         answer: format!("{reply:?}"),
-    }
-}
-
-/// Time as `poll` takes it.
-pub(crate) fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    }
-}
-
-/// Waits until `fd` can be read; false when the time is over first.
-fn wait_for(fd: BorrowedFd<'_>, within: Duration) -> io::Result<bool> {
-    let until = Instant::now() + within;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let mut ends = [PollFd::new(&fd, PollFlags::IN)];
-        match poll(&mut ends, Some(&timespec(left))) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! maps for the init, gives up its rights and then only waits; the init (`serve`) does the rest, with a `reaper` inside
 //! the programs' pid namespace and, where there are fork servers (`server`, `roster`), a `nursery` outside it.
 
+mod backstops;
 mod nursery;
 mod privileges;
 mod processes;

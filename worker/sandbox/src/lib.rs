@@ -4,23 +4,28 @@
 //! ([`Cage::start`]) and used for many tests ([`Cage::load`], then [`Cage::run`] per test); every test is a fresh
 //! process. This crate knows limits and ends, never verdicts: what was expected on standard output never enters it.
 //!
-//! Three processes stand in a row:
+//! Processes, and the two pid namespaces that they are in:
 //!
 //! ```text
-//! worker ── spawns ──► warden ── forks ──► init (pid 1 inside) ── forks ──► the program (pid >= 2)
-//!    ▲                    │ outlives nobody     ▲
-//!    └──── SEQPACKET ─────┼─────────────────────┘   message.rs: Setup, Load, Run, Kill / Ready, Loaded, Ended
+//!                              ┌ the cage's namespace ──────────────────┐ ┌ the programs' namespace ──┐
+//! worker ── spawns ──► warden ── forks ──► init (1) ─┬─ forks ───────────────► reaper (1)              │
+//!    ▲          outlives nobody │           ▲        ├─ executes ────────────► program (2 or more)     │
+//!    │                          │           │        └─ nursery ─ fork server ─ forks ► program        │
+//!    │                          └───────────┼───────────────────────────┘ └───────────────────────────┘
+//!    └──── SEQPACKET ───────────────────────┘  message.rs: Setup, Load, Add, Run, Kill / Ready, Loaded, Ended
 //! ```
 //!
 //! The *warden* is the worker's own binary, executed again with an empty environment. It prepares the namespaces and
 //! then only waits: when the worker or the init dies, the other one and every program die too. The *init* builds the
-//! file tree, drops its rights and answers messages. Neither ever holds an expected output or a key.
+//! file tree, drops its rights and answers messages. The *reaper* ends whatever a run leaves. A *fork server* is a
+//! program that stays and forks, one fork per run ([`ForkServer`]; what it must do is in `init::server`); the *nursery*
+//! executes it where no program can name it. None of them ever holds an expected output or a key.
 //!
 //! What holds a program, from outside to inside: namespaces with a tree of their own, where the host allows them; no
 //! capabilities and no way to any; Landlock's rules; the system-call filter; resource limits. Which of them hold is
 //! found out by doing ([`Containment`]), and [`Grade`] says what that comes to.
 //!
-//! Where `unsafe` is: only in `sys`, thin wrappers of system calls. Not here yet: control groups, a fork server.
+//! Where `unsafe` is: only in `sys`, thin wrappers of system calls. Not here yet: control groups.
 
 mod cage;
 mod channel;

@@ -12,14 +12,14 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::Serialize;
 
-use crate::cage::{CageError, Followed, lossy, nonsense, receive, timespec};
-use crate::channel::Channel;
+use crate::cage::{CageError, Followed, lossy, nonsense, receive};
+use crate::channel::{Channel, timespec};
 use crate::init::SERVER_ANSWERS_WITHIN;
 use crate::message::{Ending, Limit, Reply, Request};
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 64 << 10;
-/// Size asked for a pipe; the system may give less.
+/// Size asked for the pipe of standard output; the system may give less. Standard error is seldom much.
 const PIPE_BYTES: usize = 256 << 10;
 /// Bytes of standard error that are kept, the last ones.
 const STDERR_TAIL_BYTES: usize = 8 << 10;
@@ -140,6 +140,8 @@ impl Output {
     /// New pipes for one run: our ends, and the program's standard output and error.
     pub(crate) fn pipes(&self) -> io::Result<(Ends, [OwnedFd; 2])> {
         let (stdout, output) = pipe()?;
+        // A user's pipes are bounded in sum; a small pipe works as well.
+        let _ = fcntl_setpipe_size(&stdout, PIPE_BYTES);
         let (stderr, errors) = pipe()?;
         Ok((Ends { stdout, stderr }, [output, errors]))
     }
@@ -208,7 +210,7 @@ impl Start<'_> {
     fn takes_at_most(self) -> Duration {
         match self {
             Self::Execute(_) => Duration::ZERO,
-            // A server may have to be started twice, to read the program, and to fork.
+            // The one that serves, a spare and a new one may each have to start or read the program; then one forks.
             Self::Fork(_) => 4 * SERVER_ANSWERS_WITHIN,
         }
     }
@@ -324,8 +326,6 @@ fn take(pipe: &mut Option<OwnedFd>, buffer: &mut [u8]) -> io::Result<Option<usiz
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    // A user's pipes are bounded in sum; a small pipe works as well.
-    let _ = fcntl_setpipe_size(&read, PIPE_BYTES);
     Ok((read, write))
 }
 

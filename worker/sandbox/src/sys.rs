@@ -147,12 +147,6 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     set_capabilities(0)
 }
 
-/// Leaves this process the capability to signal any process of its user namespace, and no other.
-pub(crate) fn keep_right_to_kill() -> io::Result<()> {
-    const CAP_KILL: u64 = 5;
-    set_capabilities(1 << CAP_KILL)
-}
-
 /// Makes `kept`, a set of bits, the effective and permitted capabilities of this process, and none inheritable.
 pub(crate) fn set_capabilities(kept: u64) -> io::Result<()> {
     let header = CapabilityHeader {

@@ -62,6 +62,11 @@ fn perform(words: &[&str]) {
         ["stop"] => signal(0, libc::SIGSTOP),
         ["flood"] => flood(io::stdout()),
         ["flood-errors"] => flood(io::stderr()),
+        ["write-much", mebibytes] => {
+            for _ in 0..mebibytes.parse::<u32>().unwrap() {
+                io::stdout().write_all(&vec![b'x'; 1 << 20]).unwrap();
+            }
+        }
         ["bomb"] => loop {
             fork();
         },

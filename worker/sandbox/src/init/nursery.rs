@@ -10,11 +10,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-
-use crate::cage::timespec;
-use crate::channel::{self, Channel};
+use super::server::Fault;
+use super::watch::Lost;
+use crate::channel::{self, Channel, can_be_read};
 use crate::message::{ServerPlan, Setup};
 use crate::sys::{
     self, Execution, Identity, Parent, ProcessId, ResourceLimit, Service, StartReport, StringList, Walls,
@@ -84,32 +82,35 @@ impl Nursery {
     /// Executes a server: its process, and where to look for why it could not be executed.
     ///
     /// # Errors
-    /// When no process could be made.
+    /// [`Fault::Unserved`] when no process could be made. A nursery that is gone or does not answer loses the cage:
+    /// nobody would know of what it may still start.
     pub(super) fn start(
         &mut self,
         server: usize,
         limits: Vec<ResourceLimit>,
         files: &Files<'_>,
-    ) -> io::Result<(ProcessId, StartReport)> {
+    ) -> Result<(ProcessId, StartReport), Fault> {
         let order = Order { server, limits };
+        match self.ask(&order, files) {
+            Ok(pid) if pid > 0 => Ok((pid, self.report)),
+            Ok(errno) => {
+                let error = io::Error::from_raw_os_error(-errno);
+                Err(Fault::Unserved(format!("could not make its process: {error}")))
+            }
+            Err(error) => Err(Fault::Lost(Lost::Failed(error))),
+        }
+    }
+
+    /// The nursery's answer: a process id, or an errno below 0.
+    fn ask(&mut self, order: &Order, files: &Files<'_>) -> io::Result<i32> {
         self.channel
             .send(&order.encode(), &[files.children, files.socket, files.output])?;
-        let socket = self.channel.fd();
-        let mut events = [PollFd::new(&socket, PollFlags::IN)];
-        loop {
-            match poll(&mut events, Some(&timespec(BORN_WITHIN))) {
-                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if !can_be_read(self.channel.fd(), BORN_WITHIN)? {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let received = self.channel.receive()?.ok_or(io::ErrorKind::BrokenPipe)?;
-        match received.bytes.first_chunk().copied().map(i32::from_le_bytes) {
-            Some(pid) if pid > 0 => Ok((pid, self.report)),
-            Some(errno) => Err(io::Error::from_raw_os_error(-errno)),
-            None => Err(io::ErrorKind::InvalidData.into()),
-        }
+        let answer = received.bytes.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
+        Ok(i32::from_le_bytes(*answer))
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::event::poll;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, seek};
 
 use super::reaper::{Left, Reaper};
-use crate::cage::timespec;
+use crate::channel::timespec;
 use crate::sys::{self, ProcessId, Reaped, Wait, Waited};
 
 /// Clock ticks of `/proc/<pid>/stat`, in microseconds: the kernel's fixed USER_HZ of 100.

@@ -11,13 +11,15 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::thread::CapabilitySet;
 
-use crate::channel;
+use crate::channel::{self, can_be_read};
 use crate::sys::{self, ProcessId, SharedNumbers, Wait, Waited};
 
 /// Kill every program; no answer.
@@ -28,6 +30,9 @@ const END: u8 = b'E';
 const NOBODY: u8 = b'0';
 /// Somebody is left who is not the reaper's to reap.
 const OTHERS: u8 = b'1';
+
+/// Longest wait for killed programs to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The reaper as the init holds it.
 pub(super) struct Reaper {
@@ -109,14 +114,14 @@ impl Reaper {
             return Ok(Left::Nobody);
         }
         self.ask(END)?;
+        if !can_be_read(&self.socket, ENDED_WITHIN)? {
+            return Err(io::Error::other("a killed program does not end"));
+        }
         let mut answer = [0; 1];
-        loop {
-            match recv(&self.socket, &mut answer, RecvFlags::empty()) {
-                Ok((1, _)) => break,
-                Ok(_) => return Err(gone()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+        match recv(&self.socket, &mut answer, RecvFlags::DONTWAIT) {
+            Ok((1, _)) => {}
+            Ok(_) | Err(Errno::CONNRESET) => return Err(gone()),
+            Err(error) => return Err(error.into()),
         }
         Ok(match answer[0] {
             NOBODY => Left::Nobody,
@@ -159,7 +164,8 @@ fn gone() -> io::Error {
 /// The reaper's life.
 fn live(socket: &OwnedFd, used: Used) -> io::Result<()> {
     sys::close_others(&[socket.as_fd()])?;
-    sys::keep_right_to_kill()?;
+    let kept = rustix::thread::capabilities(None)?.permitted & CapabilitySet::KILL;
+    sys::set_capabilities(kept.bits())?;
     rustix::process::chdir("/")?;
     let ends = sys::child_ends()?;
     loop {

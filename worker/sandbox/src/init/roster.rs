@@ -11,18 +11,22 @@ use std::time::Instant;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::backstops;
 use super::nursery::{Files, Nursery};
 use super::server::{ANSWER_WITHIN, Fault, Server, Shape, Word};
-use super::watch::Lost;
+use super::watch::{Lost, Wish};
 use crate::cage::Holds;
 use crate::channel::{self, Channel};
 use crate::message::Setup;
 use crate::run::RunLimits;
-use crate::sys::{self, ProcessId, ResourceLimit, Wait};
+use crate::sys::{ProcessId, ResourceLimit};
 
 /// Most processes that servers of one post are at a time: the one that serves, the spare, and one not yet reaped of
 /// each.
 const PROCESSES_OF_A_POST: u64 = 4;
+
+/// How many servers are asked for one run: the one that serves, the spare, a new one.
+const ASKED_MAX: u32 = 3;
 
 /// All servers of a cage.
 pub(super) struct Roster {
@@ -31,7 +35,7 @@ pub(super) struct Roster {
     programs: OwnedFd,
     posts: Vec<Post>,
     /// Killed, not yet reaped.
-    dying: Vec<ProcessId>,
+    dying: Vec<Server>,
 }
 
 /// The place of one configured server.
@@ -59,6 +63,8 @@ pub(super) struct Order<'a> {
 pub(super) struct Begun {
     pub(super) pid: ProcessId,
     pub(super) started: Instant,
+    /// What the worker wants by now.
+    pub(super) wish: Wish,
 }
 
 /// Whether a server could be asked at all.
@@ -92,35 +98,40 @@ impl Roster {
 
     /// Every server's process, until it is reaped.
     pub(super) fn servers(&self) -> impl Iterator<Item = ProcessId> {
-        let all = self
+        let at_posts = self
             .posts
             .iter()
             .flat_map(|post| post.serving.iter().chain(&post.spare));
-        let living = all.filter(|server| !server.is_buried());
-        living.map(|server| server.pid).chain(self.dying.iter().copied())
+        let living = at_posts.chain(&self.dying).filter(|server| !server.is_buried());
+        living.map(|server| server.pid)
     }
 
     /// Has a server fork for a run.
     ///
-    /// One that had ended while nobody asked it anything is replaced, once.
+    /// One that had ended while nobody asked it anything is replaced: by the spare, and that by a new one.
     pub(super) fn begin(&mut self, order: &Order<'_>, channel: &mut Channel) -> Result<Begun, Fault> {
         if order.post >= self.posts.len() {
             let reason = format!("there is no fork server {}", order.post);
             return Err(Fault::Unserved(reason));
         }
-        let mut asked = self.ask(order, channel)?;
-        if let (Asked::Gone, _) = &asked {
-            self.server(order.post)?.bury("");
-            asked = self.ask(order, channel)?;
+        let mut wish = Wish::Run;
+        let mut started = None;
+        let mut gone = String::new();
+        for _ in 0..ASKED_MAX {
+            match self.ask(order, channel, &mut wish)? {
+                (Asked::Yes, at) => {
+                    started = Some(at);
+                    break;
+                }
+                (Asked::Gone, _) => gone = self.server(order.post)?.bury(""),
+            }
         }
+        let started = started.ok_or(Fault::Unserved(gone))?;
         let server = self.server(order.post)?;
-        let (Asked::Yes, started) = asked else {
-            return Err(Fault::Unserved(server.bury("")));
-        };
-        match server.answer(started + ANSWER_WITHIN, channel, order.seq)? {
+        match server.answer(started + ANSWER_WITHIN, channel, order.seq, &mut wish)? {
             Word::Forked(pid) => {
                 self.posts[order.post].served = Some(order.limits);
-                Ok(Begun { pid, started })
+                Ok(Begun { pid, started, wish })
             }
             Word::NoFork(errno) => {
                 let error = io::Error::from_raw_os_error(errno);
@@ -138,8 +149,13 @@ impl Roster {
     }
 
     /// Gets the post's server ready and tells it to run, at the moment that is given back.
-    fn ask(&mut self, order: &Order<'_>, channel: &mut Channel) -> Result<(Asked, Instant), Fault> {
-        let ready = self.get_ready(order, channel)?;
+    fn ask(
+        &mut self,
+        order: &Order<'_>,
+        channel: &mut Channel,
+        wish: &mut Wish,
+    ) -> Result<(Asked, Instant), Fault> {
+        let ready = self.get_ready(order, channel, wish)?;
         // One that was replaced counts until it is reaped, and the fork's bound is exact.
         self.reap().map_err(|error| Fault::Lost(Lost::Failed(error)))?;
         let bound = order.processes.saturating_add(self.servers().count() as u64);
@@ -160,7 +176,7 @@ impl Roster {
             match post.holds {
                 Holds::Program => {
                     if let Some(server) = post.serving.take() {
-                        dismiss(&server, &mut self.dying);
+                        dismiss(server, &mut self.dying);
                     }
                 }
                 Holds::Nothing => {}
@@ -170,8 +186,8 @@ impl Roster {
 
     /// Reaps servers that were killed.
     pub(super) fn reap(&mut self) -> io::Result<()> {
-        for pid in self.dying.drain(..) {
-            sys::wait_for(pid, Wait::UntilOneEnds)?;
+        while let Some(server) = self.dying.pop() {
+            server.end()?;
         }
         Ok(())
     }
@@ -186,11 +202,18 @@ impl Roster {
     }
 
     /// Executes a spare; one that cannot be is left for the run that needs it to say why.
-    pub(super) fn start_spare(&mut self, post: usize, limits: RunLimits, resources: &[ResourceLimit]) {
+    pub(super) fn start_spare(
+        &mut self,
+        post: usize,
+        limits: RunLimits,
+        resources: &[ResourceLimit],
+    ) -> Result<(), Lost> {
         match self.start(post, Shape::of(&limits), resources) {
             Ok(spare) => self.posts[post].spare = Some(spare),
-            Err(_) => self.posts[post].served = None,
+            Err(Fault::Unserved(_)) => self.posts[post].served = None,
+            Err(Fault::Lost(lost)) => return Err(lost),
         }
+        Ok(())
     }
 
     /// The server that serves a post, as [`Roster::begin`] left it.
@@ -200,7 +223,12 @@ impl Roster {
     }
 
     /// Sees to it that the post has a server of this run's shape that may be told to run.
-    fn get_ready(&mut self, order: &Order<'_>, channel: &mut Channel) -> Result<Asked, Fault> {
+    fn get_ready(
+        &mut self,
+        order: &Order<'_>,
+        channel: &mut Channel,
+        wish: &mut Wish,
+    ) -> Result<Asked, Fault> {
         let shape = Shape::of(&order.limits);
         let post = &mut self.posts[order.post];
         if post
@@ -209,7 +237,7 @@ impl Roster {
             .is_some_and(|server| server.is_buried() || server.shape != shape)
             && let Some(server) = post.serving.take()
         {
-            dismiss(&server, &mut self.dying);
+            dismiss(server, &mut self.dying);
         }
         if post.serving.is_none() {
             // Whatever goes wrong from here on is no reason to make more of the same.
@@ -220,10 +248,9 @@ impl Roster {
                 Some(spare) if fits => spare,
                 other => {
                     if let Some(spare) = other {
-                        dismiss(&spare, &mut self.dying);
+                        dismiss(spare, &mut self.dying);
                     }
-                    self.start(order.post, shape, order.resources)
-                        .map_err(|error| Fault::Unserved(format!("could not make its process: {error}")))?
+                    self.start(order.post, shape, order.resources)?
                 }
             };
             self.posts[order.post].serving = Some(server);
@@ -240,7 +267,7 @@ impl Roster {
         {
             return Ok(Asked::Gone);
         }
-        match server.answer(Instant::now() + ANSWER_WITHIN, channel, order.seq)? {
+        match server.answer(Instant::now() + ANSWER_WITHIN, channel, order.seq, wish)? {
             Word::Ready => {
                 server.ready = true;
                 Ok(Asked::Yes)
@@ -256,10 +283,10 @@ impl Roster {
         }
     }
 
-    fn start(&mut self, post: usize, shape: Shape, resources: &[ResourceLimit]) -> io::Result<Server> {
-        let (socket, theirs) = channel::pair()?;
-        let (output, errors) = pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&output, true)?;
+    fn start(&mut self, post: usize, shape: Shape, resources: &[ResourceLimit]) -> Result<Server, Fault> {
+        let failed = |error: io::Error| Fault::Lost(Lost::Failed(error));
+        let (socket, theirs) = channel::pair().map_err(failed)?;
+        let (output, errors) = output().map_err(failed)?;
         let headroom = PROCESSES_OF_A_POST * self.posts.len() as u64;
         let files = Files {
             children: self.programs.as_fd(),
@@ -268,33 +295,23 @@ impl Roster {
         };
         let (pid, report) = self
             .nursery
-            .start(post, limits_of_a_server(resources, headroom), &files)?;
-        Server::new(pid, shape, socket, output, report)
+            .start(post, backstops::of_server(resources, headroom), &files)?;
+        Server::new(pid, shape, socket, output, report).map_err(failed)
     }
 }
 
-/// A server's own limits: CPU time is each fork's, and of the processes that are not the program's there may be more
-/// by the time it forks.
-fn limits_of_a_server(resources: &[ResourceLimit], headroom: u64) -> Vec<ResourceLimit> {
-    let own = resources
-        .iter()
-        .filter(|limit| limit.resource != libc::RLIMIT_CPU);
-    own.map(|limit| match limit.resource {
-        libc::RLIMIT_NPROC => ResourceLimit {
-            soft: limit.soft.saturating_add(headroom),
-            hard: limit.hard.saturating_add(headroom),
-            ..*limit
-        },
-        _ => *limit,
-    })
-    .collect()
+/// A pipe for what a server writes; reading it does not wait.
+fn output() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (output, errors) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&output, true)?;
+    Ok((output, errors))
 }
 
 /// Kills a server, to be reaped when there is time.
-fn dismiss(server: &Server, dying: &mut Vec<ProcessId>) {
+fn dismiss(server: Server, dying: &mut Vec<Server>) {
     if !server.is_buried() {
         server.kill();
-        dying.push(server.pid);
+        dying.push(server);
     }
 }
 

@@ -10,12 +10,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open, openat};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::sched_getaffinity;
 
+use super::backstops::{self, Memory};
 use super::nursery::Nursery;
 use super::processes::{Census, Scope};
 use super::reaper::Reaper;
@@ -23,26 +22,15 @@ use super::roster::{self, Roster};
 use super::scratch::Scratch;
 use super::server::Fault;
 use super::walls::{Reach, Signals, Walls};
-use super::watch::{Finish, Lost, Main, Watch};
+use super::watch::{Finish, Lost, Main, Watch, Wish};
 use super::{Refusal, Step, privileges, tree};
-use crate::cage::timespec;
-use crate::channel::Channel;
+use crate::channel::{Channel, can_be_read};
 use crate::containment::{Layer, Layers};
 use crate::memfd;
 use crate::message::{Attempt, Origin, Reply, Request, Setup};
 use crate::run::RunLimits;
 use crate::sys::{self, Execution, Identity, Parent, ResourceLimit, StartReport, StringList};
 
-/// Address space beyond the memory limit: the interpreter's and libraries' mappings, which are mostly not resident.
-const ADDRESS_SLACK_BYTES: u64 = 1 << 30;
-/// Room for the arguments and the first frames, whatever the memory limit.
-const STACK_BYTES_MIN: u64 = 1 << 20;
-/// CPU seconds between the soft and the hard backstop, and between the limit and the soft one.
-const CPU_BACKSTOP_S: u64 = 1;
-/// Open files of one program.
-const FILES_MAX: u64 = 256;
-/// Files that the init itself may hold open.
-const INIT_FILES_MAX: u64 = 1024;
 /// Makes the kernel end programs before anything else when the host's memory is used up.
 const OOM_SCORE: &str = "800";
 /// So long nothing must be asked of a cage before it makes a fork server ahead.
@@ -372,7 +360,7 @@ impl Init {
         roster.reap().map_err(Lost::Failed)?;
         if reply == Reply::Loaded {
             // Its first run will ask for a server: the sooner it starts, the better.
-            self.start_spare();
+            self.start_spare()?;
         }
         Ok(())
     }
@@ -386,22 +374,20 @@ impl Init {
         {
             return Ok(());
         }
-        let socket = channel.fd();
-        let mut events = [PollFd::new(&socket, PollFlags::IN)];
-        match poll(&mut events, Some(&timespec(SPARE_AFTER))) {
-            Ok(0) => self.start_spare(),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Lost::Failed(error.into())),
+        if !can_be_read(channel.fd(), SPARE_AFTER).map_err(Lost::Failed)? {
+            self.start_spare()?;
         }
         Ok(())
     }
 
-    fn start_spare(&mut self) {
-        if let Some((post, limits)) = self.roster.as_ref().and_then(Roster::lacks_spare) {
-            let resources = self.resources(limits);
-            if let Some(roster) = &mut self.roster {
-                roster.start_spare(post, limits, &resources);
-            }
+    fn start_spare(&mut self) -> Result<(), Lost> {
+        let Some((post, limits)) = self.roster.as_ref().and_then(Roster::lacks_spare) else {
+            return Ok(());
+        };
+        let resources = self.backstops(&limits);
+        match &mut self.roster {
+            Some(roster) => roster.start_spare(post, limits, &resources),
+            None => Ok(()),
         }
     }
 
@@ -445,7 +431,7 @@ impl Init {
             return Err(Lost::Nonsense("a run needs a program".to_owned()));
         };
         let started = Instant::now();
-        let resources = self.resources(limits);
+        let resources = self.backstops(&limits);
         let execution = Execution {
             program: &program,
             arguments: &StringList::new(arguments),
@@ -464,7 +450,6 @@ impl Init {
                 return Ok(not_started(0, error));
             }
         };
-        drop(files);
         let end = Pid::from_raw(pid)
             .ok_or(io::ErrorKind::NotFound.into())
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
@@ -472,6 +457,7 @@ impl Init {
         self.census
             .set_own(self.roster.iter().flat_map(Roster::processes));
         let main = Main::Child { pid, end: &end };
+        // The run's files are held here until its end: the worker would wake up for each that is closed before.
         let finish = self.watch(main, seq, limits, started).until_end(channel)?;
         Ok(match (self.report.take(), finish) {
             (Some((step, errno)), _) => not_started(step, io::Error::from_raw_os_error(errno)),
@@ -488,8 +474,8 @@ impl Init {
         server: u32,
         files: [OwnedFd; 3],
     ) -> Result<Reply, Lost> {
-        let resources = self.resources(limits);
-        let processes = self.processes_beside_servers(limits);
+        let resources = self.backstops(&limits);
+        let processes = self.processes_beside_servers(&limits);
         let Some(roster) = &mut self.roster else {
             let reason = match self.census.scope {
                 Scope::Namespace { .. } => format!("there is no fork server {server}"),
@@ -520,9 +506,8 @@ impl Init {
                 return unserved(&self.census, fault);
             }
         };
-        drop(files);
         self.census.set_own(roster.processes());
-        for limit in [cpu_backstop(limits), self.process_bound(limits)] {
+        for limit in backstops::of_fork(&limits, self.processes(&limits)) {
             // One that has ended already needs none.
             let _ = limit.set_for(begun.pid);
         }
@@ -536,7 +521,10 @@ impl Init {
             pid: begun.pid,
             server,
         };
-        let watch = self.watch(main, seq, limits, begun.started);
+        let watch = Watch {
+            wish: begun.wish,
+            ..self.watch(main, seq, limits, begun.started)
+        };
         Ok(told(seq, watch.until_end(channel)?))
     }
 
@@ -547,20 +535,13 @@ impl Init {
             seq,
             limits,
             started,
+            wish: Wish::Run,
             processors: self.processors,
         }
     }
 
-    fn process_bound(&self, limits: RunLimits) -> ResourceLimit {
-        let servers = self.roster.iter().flat_map(Roster::servers).count() as u64;
-        fixed(
-            libc::RLIMIT_NPROC,
-            self.processes_beside_servers(limits).saturating_add(servers),
-        )
-    }
-
     /// How many processes the program's user may have, the fork servers not counted.
-    fn processes_beside_servers(&self, limits: RunLimits) -> u64 {
+    fn processes_beside_servers(&self, limits: &RunLimits) -> u64 {
         let others = match self.others {
             Others::Fixed(count) => count,
             Others::OfUser(user) => self.census.threads_of_user(user),
@@ -568,41 +549,25 @@ impl Init {
         u64::from(limits.processes).saturating_add(others)
     }
 
-    /// The kernel's own limits: backstops for what `watch` does, and what it cannot do.
-    fn resources(&self, limits: RunLimits) -> Vec<ResourceLimit> {
-        // The main stack may grow to the memory limit. It is also the address space of each new thread's stack, so
-        // that the limit on addresses must leave room for all of them: what is resident is what counts, and `watch`
-        // counts that. Where nobody watches, addresses are the only bound and threads get less room.
-        let stack = limits.memory_bytes.max(STACK_BYTES_MIN);
-        let stacks = if self.census.proc.is_some() {
-            u64::from(limits.processes.max(1))
-        } else {
-            1
+    /// How many processes the program's user may have in all.
+    fn processes(&self, limits: &RunLimits) -> u64 {
+        let servers = self.roster.iter().flat_map(Roster::servers).count() as u64;
+        self.processes_beside_servers(limits).saturating_add(servers)
+    }
+
+    fn backstops(&self, limits: &RunLimits) -> Vec<ResourceLimit> {
+        let memory = match self.census.proc {
+            Some(_) => Memory::Watched,
+            None => Memory::Unwatched,
         };
-        let addresses = limits
-            .memory_bytes
-            .saturating_add(ADDRESS_SLACK_BYTES)
-            .saturating_add(stack.saturating_mul(stacks));
-        vec![
-            cpu_backstop(limits),
-            fixed(libc::RLIMIT_AS, addresses),
-            fixed(libc::RLIMIT_STACK, stack),
-            self.process_bound(limits),
-            fixed(libc::RLIMIT_FSIZE, self.scratch_bytes),
-            fixed(libc::RLIMIT_NOFILE, FILES_MAX),
-            fixed(libc::RLIMIT_MEMLOCK, 0),
-        ]
+        backstops::of_program(limits, self.processes(limits), self.scratch_bytes, memory)
     }
 }
 
 /// The init's own directory and limits, which its children inherit.
 fn settle(scratch: &Scratch) -> io::Result<()> {
     rustix::process::fchdir(scratch.work())?;
-    for limit in [
-        fixed(libc::RLIMIT_CORE, 0),
-        fixed(libc::RLIMIT_MSGQUEUE, 0),
-        fixed(libc::RLIMIT_NOFILE, INIT_FILES_MAX),
-    ] {
+    for limit in backstops::of_init() {
         limit.set().map_err(io::Error::from_raw_os_error)?;
     }
     Ok(())
@@ -630,23 +595,6 @@ fn told(seq: u64, finish: Finish) -> Reply {
             seq,
             reason: reason.into_bytes(),
         },
-    }
-}
-
-fn cpu_backstop(limits: RunLimits) -> ResourceLimit {
-    let cpu_s = limits.cpu_ms.div_ceil(1000).saturating_add(CPU_BACKSTOP_S);
-    ResourceLimit {
-        resource: libc::RLIMIT_CPU,
-        soft: cpu_s,
-        hard: cpu_s.saturating_add(CPU_BACKSTOP_S),
-    }
-}
-
-fn fixed(resource: libc::__rlimit_resource_t, value: u64) -> ResourceLimit {
-    ResourceLimit {
-        resource,
-        soft: value,
-        hard: value,
     }
 }
 

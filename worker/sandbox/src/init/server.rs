@@ -47,15 +47,16 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::watch::{Lost, hear};
-use crate::cage::timespec;
-use crate::channel::{self, Channel};
+use super::watch::{Lost, Wish, hear};
+use crate::channel::{self, Channel, can_be_read, timespec};
 use crate::run::RunLimits;
 use crate::sys::{self, ProcessId, StartReport, Wait, Waited};
 
 /// Longest wait for a server to get ready, to read the program, or to fork. Somebody waits for the run meanwhile, and
 /// another way to start it is at hand.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for a killed server to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);
 /// Longest reason that a server may give.
 const REASON_BYTES_MAX: usize = 1024;
 /// The tail of its output that explains a server's failure.
@@ -212,8 +213,15 @@ impl Server {
         }
     }
 
-    /// Waits for its next word during the run `seq`, and buries a server that gives none.
-    pub(super) fn answer(&self, until: Instant, channel: &mut Channel, seq: u64) -> Result<Word, Fault> {
+    /// Waits for its next word, and buries a server that gives none. The worker of the run `seq` may change its wish
+    /// meanwhile: what was forked writes before the server says so.
+    pub(super) fn answer(
+        &self,
+        until: Instant,
+        channel: &mut Channel,
+        seq: u64,
+        wish: &mut Wish,
+    ) -> Result<Word, Fault> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let [spoke, ended, worker_spoke] = {
@@ -233,8 +241,7 @@ impl Server {
                 events.map(|event| !event.revents().is_empty())
             };
             if worker_spoke {
-                // Nothing was written that the worker could have had enough of.
-                hear(channel, seq).map_err(Fault::Lost)?;
+                hear(channel, seq, wish).map_err(Fault::Lost)?;
             }
             if !spoke && !ended {
                 continue;
@@ -248,7 +255,7 @@ impl Server {
         }
     }
 
-    /// Kills it, for what comes later to reap.
+    /// Kills it, to be reaped when there is time.
     pub(super) fn kill(&self) {
         // One that has ended already needs none.
         let _ = pidfd_send_signal(&self.end, Signal::KILL);
@@ -259,26 +266,38 @@ impl Server {
         self.buried.get()
     }
 
-    /// Kills and reaps it, if that is still to do, and says why in words: `why`, or else how it ended, and the last it
-    /// wrote.
+    /// Kills and reaps it, if that is still to do; its wait status.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub(super) fn end(&self) -> io::Result<Option<i32>> {
+        if self.buried.replace(true) {
+            return Ok(None);
+        }
+        self.kill();
+        if !can_be_read(&self.end, ENDED_WITHIN)? {
+            return Err(io::Error::other("a killed fork server does not end"));
+        }
+        Ok(match sys::wait_for(self.pid, Wait::NotAtAll)? {
+            Waited::Reaped(child) => Some(child.status),
+            Waited::NoneEnded | Waited::NoChildren => None,
+        })
+    }
+
+    /// Ends it and says why in words: `why`, or else how it ended, and the last it wrote.
     pub(super) fn bury(&self, why: &str) -> String {
         let mut reason = why.to_owned();
-        if !self.buried.replace(true) {
-            self.kill();
-            let ended = sys::wait_for(self.pid, Wait::UntilOneEnds);
-            if let (Ok(Waited::Reaped(child)), true) = (ended, why.is_empty()) {
-                reason = match self.report.take() {
-                    Some((step, errno)) => format!(
-                        "could not {}: {}",
-                        sys::StartStep::words(step),
-                        io::Error::from_raw_os_error(errno)
-                    ),
-                    None if libc::WIFSIGNALED(child.status) => {
-                        format!("signal {} ended it", libc::WTERMSIG(child.status))
-                    }
-                    None => format!("it ended with status {}", libc::WEXITSTATUS(child.status)),
-                };
-            }
+        let ended = self.end().ok().flatten();
+        if let (Some(status), true) = (ended, why.is_empty()) {
+            reason = match self.report.take() {
+                Some((step, errno)) => format!(
+                    "could not {}: {}",
+                    sys::StartStep::words(step),
+                    io::Error::from_raw_os_error(errno)
+                ),
+                None if libc::WIFSIGNALED(status) => format!("signal {} ended it", libc::WTERMSIG(status)),
+                None => format!("it ended with status {}", libc::WEXITSTATUS(status)),
+            };
         }
         let tail = self.tail();
         if !tail.is_empty() {

@@ -13,8 +13,7 @@ use rustix::io::Errno;
 
 use super::processes::{Census, Scope};
 use super::server::{Heard, Server, Word};
-use crate::cage::timespec;
-use crate::channel::Channel;
+use crate::channel::{Channel, timespec};
 use crate::message::{Ending, Limit, Request};
 use crate::run::{Ended, RunLimits};
 use crate::sys::{self, ProcessId, Reaped, Wait, Waited};
@@ -38,6 +37,8 @@ pub(super) struct Watch<'a> {
     pub(super) seq: u64,
     pub(super) limits: RunLimits,
     pub(super) started: Instant,
+    /// What the worker wanted by the time the watch begins.
+    pub(super) wish: Wish,
     /// Processors that the program may use at once.
     pub(super) processors: u32,
 }
@@ -66,22 +67,26 @@ pub(super) enum Lost {
     Failed(io::Error),
 }
 
-/// What the worker said during a run.
+/// What the worker wants of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// End this run.
-    Kill,
-    /// End an earlier one: it came too late.
-    Stale,
+pub(super) enum Wish {
+    Run,
+    /// It has seen enough.
+    End,
 }
 
-/// Takes one message of the worker during the run `seq`.
-pub(super) fn hear(channel: &mut Channel, seq: u64) -> Result<Order, Lost> {
+/// Takes one message of the worker during the run `seq`, which may change what it wants.
+pub(super) fn hear(channel: &mut Channel, seq: u64, wish: &mut Wish) -> Result<(), Lost> {
     match channel.receive().map_err(Lost::Failed)? {
         None => Err(Lost::WorkerGone),
         Some(received) => match Request::decode(received.bytes) {
-            Ok(Request::Kill { seq: of }) if of == seq => Ok(Order::Kill),
-            Ok(Request::Kill { .. }) => Ok(Order::Stale),
+            Ok(Request::Kill { seq: of }) => {
+                // An order to end an earlier run came too late.
+                if of == seq {
+                    *wish = Wish::End;
+                }
+                Ok(())
+            }
             Ok(other) => Err(Lost::Nonsense(format!("`{other:?}` came during a run"))),
             Err(error) => Err(Lost::Nonsense(error.to_string())),
         },
@@ -141,6 +146,7 @@ impl Watch<'_> {
             Scope::Descendants => LOOK_EVERY_ON_HOST,
         };
         let mut look_at = self.started + self.pause_before_limit(0, every);
+        let mut wish = self.wish;
         loop {
             let now = Instant::now();
             if seen.killed_at.is_none() {
@@ -151,8 +157,9 @@ impl Watch<'_> {
                 if seen.limit.is_none() && self.elapsed(now) >= self.limits.wall() {
                     seen.limit = Some(Limit::Wall);
                 }
-                if seen.limit.is_some() {
-                    self.kill_all(seen)?;
+                if seen.limit.is_some() || wish == Wish::End {
+                    seen.killed_at = Some(now);
+                    self.census.kill_all().map_err(Lost::Failed)?;
                 }
             }
             let pause = if seen.killed_at.is_some() {
@@ -161,8 +168,8 @@ impl Watch<'_> {
                 look_at.min(self.started + self.limits.wall()) - now
             };
             let ready = self.wait(channel.fd(), pause.max(LOOK_AT_LEAST))?;
-            if ready.worker && hear(channel, self.seq)? == Order::Kill {
-                self.kill_all(seen)?;
+            if ready.worker {
+                hear(channel, self.seq, &mut wish)?;
             }
             if let Some(lost) = self.reap(seen, &ready).map_err(Lost::Failed)? {
                 return Ok(Some(lost));
@@ -175,11 +182,6 @@ impl Watch<'_> {
                 return Ok(Some("it did not say that its child had ended"));
             }
         }
-    }
-
-    fn kill_all(&self, seen: &mut Seen) -> Result<(), Lost> {
-        seen.killed_at = Some(Instant::now());
-        self.census.kill_all().map_err(Lost::Failed)
     }
 
     fn pid(&self) -> ProcessId {

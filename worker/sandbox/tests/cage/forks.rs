@@ -178,6 +178,19 @@ fn limits_hold_for_forked_programs() {
 }
 
 #[test]
+fn a_program_that_wrote_too_much_before_its_server_spoke_is_killed() {
+    let Some(mut stand) = forking("a_program_that_wrote_too_much_before_its_server_spoke_is_killed") else {
+        return;
+    };
+    let (end, _) = stand.run(PROGRAM, "!says-late write-much 4", LIMITS);
+    assert_eq!(
+        (end.ended, end.crossed),
+        (Ended::Signal(libc::SIGKILL), Some(Crossed::Output))
+    );
+    assert!(stand.still_works());
+}
+
+#[test]
 fn no_process_of_a_forked_run_is_left_at_its_end() {
     let Some(mut stand) = forking("no_process_of_a_forked_run_is_left_at_its_end") else {
         return;

@@ -4,7 +4,7 @@
 //! are for the server itself, which then fails in that way.
 
 use std::fs;
-use std::io::{IoSliceMut, Write};
+use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 
@@ -48,6 +48,8 @@ fn run(words: Vec<String>, files: Vec<OwnedFd>) {
         Some("!fork-fails") => return say(&[&b"f"[..], &libc::EAGAIN.to_le_bytes()].concat()),
         _ => {}
     }
+    let late = words.first().is_some_and(|word| word == "!says-late");
+    let pipe = late.then(|| std::io::pipe().expect("a pipe"));
     let child = crate::fork();
     if child == 0 {
         become_program(files);
@@ -57,10 +59,18 @@ fn run(words: Vec<String>, files: Vec<OwnedFd>) {
             .filter(|word| !word.starts_with('!'));
         crate::perform(&of_the_child.collect::<Vec<_>>());
         std::io::stdout().flush().expect("standard output is open");
+        if late {
+            drop(pipe);
+            crate::wait_for_ever();
+        }
         // SAFETY: takes any status; the server's own end must not run in its child.
         unsafe { libc::_exit(0) }
     }
     drop(files);
+    if let Some((mut done, doing)) = pipe {
+        drop(doing);
+        done.read_to_end(&mut Vec::new()).expect("the pipe is open");
+    }
     match words.first().map(String::as_str) {
         Some("!die-unheard") => fail("before it said that it had forked"),
         Some("!die-in-run") => {
