@@ -88,6 +88,7 @@ impl Asked {
             prompt_set: None,
             evaluation: EvaluationSettings {
                 execution: roundhouse_proto::Execution::default(),
+                limits_rule: roundhouse_core::run::LimitsRule::default(),
                 tiers: Tier::ALL.to_vec(),
                 comparator: Comparator::CodeContests,
                 limits: Limits::default(),
@@ -100,6 +101,7 @@ impl Asked {
             workers: 2,
             eval_workers: 2,
             attempts_max: self.attempts_max,
+            quarantine: None,
             data_set: DataSet {
                 name: "small".to_owned(),
                 path: "small.jsonl".to_owned(),

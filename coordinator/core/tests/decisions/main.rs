@@ -7,6 +7,7 @@ mod draining;
 mod endpoints;
 mod expected;
 mod fleet;
+mod judging;
 mod leases;
 mod pausing;
 mod pipeline;
