@@ -350,8 +350,6 @@ pub struct RunSpec {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
-
     use super::*;
 
     const MIB: u64 = 1 << 20;

@@ -110,7 +110,7 @@ pub struct RunSummary {
     pub cores: u32,
     /// When its last job was settled.
     pub finished: Option<Stamp>,
-    /// What audits came to, of final programs and of the tests of rounds.
+    /// What audits came to, of final programs and of the tests of rounds of sessions that ended.
     pub audit: Audit,
     /// One per problem, in the order of [`RunSpec::problems`].
     pub problems: Vec<ProblemSummary>,

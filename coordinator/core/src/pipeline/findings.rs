@@ -208,9 +208,18 @@ impl Run {
         }
     }
 
-    /// What the audits of its evaluations came to together.
+    /// What the audits of its evaluations came to together. Tests of a session that was given up are left out: they may
+    /// end after the reports on the run are written.
     fn audit(&self) -> Audit {
-        let jobs = self.problems.iter().flat_map(ProblemState::jobs);
+        let with_session = |problem: &&ProblemState| match problem.generate.outcome() {
+            Some(JobOutcome::Generated(_)) => true,
+            Some(JobOutcome::Evaluated { .. } | JobOutcome::Error(_)) | None => false,
+        };
+        let jobs = self
+            .problems
+            .iter()
+            .filter(with_session)
+            .flat_map(ProblemState::jobs);
         let audits = jobs.filter_map(|job| match job.outcome() {
             Some(JobOutcome::Evaluated { audit, .. }) => Some(audit),
             Some(JobOutcome::Generated(_) | JobOutcome::Error(_)) | None => None,

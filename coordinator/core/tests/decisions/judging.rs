@@ -79,6 +79,8 @@ fn audits_of_final_programs_and_of_tests_of_rounds_are_added_up() {
     bench.sessions(1, lease(1), 1, &[test_request(1, 0)]);
     let of_round = audited(evaluated(round_report(1, 0), 2), 3, 1);
     bench.on(result(1, tests(1, 0), lease(2), of_round));
+    // Until its session has ended, nothing says that it counts.
+    assert_eq!(bench.summary().audit, Audit::default());
     bench.finish(1, lease(1), 2);
     let of_final = audited(evaluated(final_report(1), CASES), 4, 0);
     bench.on(result(1, evaluate(1), lease(3), of_final));
