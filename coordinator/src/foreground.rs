@@ -323,6 +323,7 @@ impl<'a, W: Write> Foreground<'a, W> {
             }
             RunStatus::Running | RunStatus::Complete => "no key works",
         };
+        crate::notices::audited(summary.audit);
         let reason = one_line(reason, MESSAGE_CHARS_MAX);
         crate::notices::note(&format!("the run is paused: {reason}"));
         let resume = resume_command(self.run_dir.path());
@@ -359,6 +360,7 @@ impl<'a, W: Write> Foreground<'a, W> {
         }
         self.run_dir.touch()?;
         crate::notices::note(&tail_note(self.spec.lang, &summary.times));
+        crate::notices::audited(summary.audit);
         let below = self.args.fail_under.filter(|least| figures.pass_at_1() < *least);
         if let Some((note, hint)) = way_on(&summary.status, &resume_command(self.run_dir.path())) {
             crate::notices::note(&note);

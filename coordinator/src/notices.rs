@@ -6,10 +6,11 @@ use std::path::Path;
 
 use roundhouse_core::status::Stuck;
 use roundhouse_core::summary::RunSummary;
-use roundhouse_proto::Role;
+use roundhouse_proto::{Audit, Role};
 
 use crate::dataset::{DatasetError, Loaded, SelectionError};
 use crate::prepare::REFERENCE_MODEL;
+use crate::quarantine::QuarantineError;
 use crate::recording::Written;
 use crate::recording::playback::PlaybackError;
 use crate::report::number::percent;
@@ -33,6 +34,11 @@ pub fn error(error: &anyhow::Error) {
             error
                 .downcast_ref::<PlaybackError>()
                 .and_then(PlaybackError::hint)
+        })
+        .or_else(|| {
+            error
+                .downcast_ref::<QuarantineError>()
+                .and_then(QuarantineError::hint)
         })
         .or_else(|| match error.downcast_ref::<RunDirError>() {
             Some(RunDirError::Make { .. }) => Some("name another directory with `--output-dir`".to_owned()),
@@ -96,6 +102,18 @@ pub fn loaded(loaded: &Loaded, model: &str) {
             "`{REFERENCE_MODEL}` is no model: it answers with the data set's own programs, so the result measures \
              the data set and the machinery, and no model"
         ));
+    }
+}
+
+/// What audits found, if that is anything: verdicts of a process that was started the faster way were not those of a
+/// fresh one.
+pub fn audited(audit: Audit) {
+    if audit.mismatched > 0 {
+        warning(&format!(
+            "{} of {} audited tests came to something else in a fresh interpreter, whose verdict stands",
+            audit.mismatched, audit.audited
+        ));
+        hint("`--zygote natural` or `--zygote fresh` starts programs in a way that they cannot notice");
     }
 }
 

@@ -22,6 +22,7 @@ use crate::driver::stamp;
 use crate::endpoints::{Endpoints, WorkerFlags};
 use crate::exit;
 use crate::foreground::Foreground;
+use crate::judging::Judging;
 use crate::notices;
 use crate::prepare::{self, Plan};
 use crate::prompts_command;
@@ -92,6 +93,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     console.loading(loaded.info.format.title());
     let problems = dataset::select(&loaded.problems, spec.limit, &spec.ids, spec.filter.as_deref())?;
     notices::loaded(&loaded, &subject.model);
+    let judging = Judging::of(spec, &loaded)?;
 
     let started = stamp();
     let plan = Plan {
@@ -104,6 +106,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         problems,
         prompts: prompts::hashes(&prompt_set.templates),
         prompt_set,
+        judging,
         workers: args.workers(cores),
         eval_workers: args.eval_workers(cores),
     };

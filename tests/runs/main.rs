@@ -1,6 +1,8 @@
 //! Whole runs of the real programs on the bundled problems: what the user sees and finds.
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+mod judging;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

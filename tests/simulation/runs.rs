@@ -90,6 +90,7 @@ impl Asked {
             prompt_set: None,
             evaluation: EvaluationSettings {
                 execution: roundhouse_proto::Execution::default(),
+                limits_rule: roundhouse_core::run::LimitsRule::default(),
                 tiers: Tier::ALL.to_vec(),
                 comparator: Comparator::CodeContests,
                 limits: Limits::default(),
@@ -104,6 +105,7 @@ impl Asked {
             eval_workers: 2,
             evaluate_rounds: self.evaluate_rounds,
             attempts_max: self.attempts_max,
+            quarantine: None,
             data_set: DataSet {
                 name: "small".to_owned(),
                 path: "small.jsonl".to_owned(),

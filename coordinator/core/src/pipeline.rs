@@ -25,7 +25,7 @@ use crate::clock::Now;
 use crate::fleet::Capacity;
 use crate::job::{Job, JobState};
 use crate::record::{JobOutcome, JobRecord, RunRecord, SessionRecord, Subject};
-use crate::run::{ModelAt, ProblemSpec, RunSpec};
+use crate::run::{ModelAt, ProblemSpec, RunSpec, limits_of};
 
 /// Characters of an output that the report of a round's tests keeps.
 const ROUND_OUTPUT_CHARS: u32 = 1_000;
@@ -438,7 +438,7 @@ impl Run {
             language: session.language,
             tests: subject.cases,
             limits: if is_final {
-                evaluation.limits
+                limits_of(evaluation, spec)
             } else {
                 session.limits
             },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roundhouse_proto::{Failure, GenerationOutcome, Payload, SessionEvent, StopReason};
+use roundhouse_proto::{Audit, Failure, GenerationOutcome, Payload, SessionEvent, StopReason};
 
 use crate::clock::Stamp;
 use crate::run::RunSpec;
@@ -149,6 +149,8 @@ pub struct RunSummary {
     pub cores: u32,
     /// When its last job was settled.
     pub finished: Option<Stamp>,
+    /// What audits came to, of final programs and of the tests of rounds of sessions that ended.
+    pub audit: Audit,
     /// One per problem, in the order of [`RunSpec::problems`].
     pub problems: Vec<ProblemSummary>,
 }

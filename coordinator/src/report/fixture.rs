@@ -59,6 +59,7 @@ impl Fixture {
         };
         let evaluation = EvaluationSettings {
             execution: roundhouse_proto::Execution::default(),
+            limits_rule: roundhouse_core::run::LimitsRule::default(),
             tiers: vec![Tier::Public, Tier::Generated],
             comparator: Comparator::CodeContests,
             limits,
@@ -81,6 +82,7 @@ impl Fixture {
             eval_workers: 16,
             evaluate_rounds: false,
             attempts_max: 3,
+            quarantine: None,
             data_set: DataSet {
                 name: "CodeContests".to_owned(),
                 path: "data/test.parquet".to_owned(),
@@ -100,6 +102,7 @@ impl Fixture {
             evaluation_slots: 16,
             cores: 8,
             finished: Some(FINISHED),
+            audit: roundhouse_proto::Audit::default(),
             problems: Vec::new(),
             endpoint: Some("deepseek".to_owned()),
         };

@@ -8,6 +8,7 @@ mod endpoints;
 mod expected;
 mod fleet;
 mod interpreters;
+mod judging;
 mod leases;
 mod pausing;
 mod pipeline;

@@ -97,6 +97,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
         prompt_set: Some(Digest::of(b"prompts")),
         evaluation: EvaluationSettings {
             execution: roundhouse_proto::Execution::default(),
+            limits_rule: roundhouse_core::run::LimitsRule::default(),
             tiers: Tier::ALL.to_vec(),
             comparator: Comparator::CodeContests,
             limits: Limits::default(),
@@ -118,6 +119,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
             format: "jsonl".to_owned(),
             rows: problems,
         },
+        quarantine: None,
         problems: (1..=problems).map(problem).collect(),
         lang: Lang::Zh,
         model_at: ModelAt::Offline,
