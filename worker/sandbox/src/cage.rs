@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::channel::{self, Channel};
 use crate::containment::{Containment, Layers, Level};
-use crate::init::{CAGE_ARGUMENT, is_own};
+use crate::init::{CAGE_ARGUMENT, is_own, remove_shared};
 use crate::memfd;
 use crate::message::{Attempt, MessageError, Reply, Request, Setup};
 use crate::run::{Flow, Output, Run, RunEnd, Start};
@@ -440,6 +440,7 @@ impl Drop for Cage {
             let _ = self.warden.kill();
         }
         let _ = self.warden.wait();
+        remove_shared();
     }
 }
 

@@ -49,11 +49,17 @@ pub enum Layer {
     AllProcessesWatched,
     /// The init has a user id that the program has not, so its limits and priority cannot be changed from inside.
     InitOutOfReach,
+    /// System calls that programs have no use for are refused.
+    SystemCallFilter,
+    /// Landlock: files by a list of its own, no signals and sockets to the outside.
+    Landlock,
+    /// Memory and processes of a run are bounded all together.
+    ControlGroup,
 }
 
 impl Layer {
     /// All layers, in the order of their bits.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::UserNamespace,
         Self::MountNamespace,
         Self::PidNamespace,
@@ -68,6 +74,9 @@ impl Layer {
         Self::NoSystemVIpc,
         Self::AllProcessesWatched,
         Self::InitOutOfReach,
+        Self::SystemCallFilter,
+        Self::Landlock,
+        Self::ControlGroup,
     ];
 
     /// The words used in texts.
@@ -87,6 +96,9 @@ impl Layer {
             Self::NoSystemVIpc => "no System V IPC",
             Self::AllProcessesWatched => "all processes watched",
             Self::InitOutOfReach => "init out of reach",
+            Self::SystemCallFilter => "system call filter",
+            Self::Landlock => "Landlock",
+            Self::ControlGroup => "control group",
         }
     }
 

@@ -3,13 +3,16 @@
 //! Entered by [`enter_if_cage`] in the worker's re-executed binary. The warden makes the namespaces, writes the id
 //! maps for the init, gives up its rights and then only waits; the init (`serve`) does the rest.
 
+mod cgroup;
 mod privileges;
 mod processes;
 mod scratch;
 mod serve;
 mod tree;
+mod victims;
 mod watch;
 
+pub(crate) use cgroup::remove_shared;
 pub(crate) use tree::is_own;
 
 use std::io;
@@ -21,6 +24,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, chdir, getppid, pidfd_open, setsid, umask};
 use rustix::thread::{CpuSet, sched_setaffinity};
+
+use cgroup::Cgroup;
 
 use crate::channel::Channel;
 use crate::message::{Attempt, Reply, Request, Setup};
@@ -112,17 +117,28 @@ fn warden() -> io::Result<()> {
         // A processor that is gone or not ours is no reason to run nothing.
         let _ = sched_setaffinity(None, &only);
     }
-    match setup.attempt {
+    let mut cgroup = Cgroup::make(privileges::warden_to_be(setup.attempt));
+    let end = match setup.attempt {
         Attempt::Limits => {
-            serve::without_namespaces(channel, &setup);
+            serve::without_namespaces(channel, &setup, cgroup.enter());
+            cgroup.leave();
             Ok(())
         }
-        Attempt::Privileged | Attempt::Unprivileged => within_namespaces(channel, &setup, &worker_end),
-    }
+        Attempt::Privileged | Attempt::Unprivileged => {
+            within_namespaces(channel, &setup, &worker_end, &mut cgroup)
+        }
+    };
+    cgroup.remove();
+    end
 }
 
 /// Forks the init as pid 1 of a new namespace and waits until it or the worker ends; then both have.
-fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> io::Result<()> {
+fn within_namespaces(
+    channel: Channel,
+    setup: &Setup,
+    worker_end: &OwnedFd,
+    cgroup: &mut Cgroup,
+) -> io::Result<()> {
     let refuse = |channel: &Channel, refusal: &Refusal| {
         let reason = refusal.text().into_bytes();
         let message = Reply::Refused { reason }.encode().map_err(io::Error::other)?;
@@ -155,7 +171,9 @@ fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> i
         let Some(mut channel) = channel.take() else {
             return 1;
         };
-        match serve::within_namespaces(&mut channel, setup, &theirs) {
+        let entered = cgroup.enter();
+        cgroup.let_go();
+        match serve::within_namespaces(&mut channel, setup, &theirs, entered) {
             Ok(()) => 0,
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }

@@ -12,8 +12,10 @@ use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::sched_getaffinity;
 
+use super::cgroup::{Bounds, Controls, Entered};
 use super::processes::{Census, Scope};
 use super::scratch::Scratch;
+use super::victims::Victims;
 use super::watch::{Lost, Watch};
 use super::{Refusal, Step, privileges, tree};
 use crate::channel::Channel;
@@ -32,8 +34,6 @@ const CPU_BACKSTOP_S: u64 = 1;
 const FILES_MAX: u64 = 256;
 /// Files that the init itself may hold open.
 const INIT_FILES_MAX: u64 = 1024;
-/// Makes the kernel end programs before anything else when the host's memory is used up.
-const OOM_SCORE: &str = "800";
 
 /// A cage that is ready.
 struct Init {
@@ -47,6 +47,9 @@ struct Init {
     others: Others,
     report: StartReport,
     processors: u32,
+    /// What bounds all processes together, where the host has it.
+    controls: Option<Controls>,
+    victims: Victims,
 }
 
 /// Whose processes count against a program's process limit.
@@ -66,6 +69,7 @@ pub(super) fn within_namespaces(
     channel: &mut Channel,
     setup: &Setup,
     warden: &OwnedFd,
+    cgroup: Entered,
 ) -> Result<(), Refusal> {
     let mut layers: Layers = [
         Layer::UserNamespace,
@@ -87,6 +91,8 @@ pub(super) fn within_namespaces(
         Layer::CgroupNamespace,
         sys::unshare(libc::CLONE_NEWCGROUP),
     );
+    // After the namespace, in which the kernel might refuse what it granted outside.
+    let controls = bound(setup, cgroup, &mut layers, &mut refusals);
     rustix::system::sethostname(b"cage").step("name the host")?;
 
     let proc = match tree::detached_proc() {
@@ -123,10 +129,7 @@ pub(super) fn within_namespaces(
         Layer::NoNestedNamespaces,
         forbid_nested_namespaces(proc.as_ref()),
     );
-    if let Some(proc) = &proc {
-        // A host that refuses this only loses an order among victims.
-        let _ = write_setting(proc, "self/oom_score_adj", OOM_SCORE);
-    }
+    let victims = Victims::new(proc.as_ref());
     privileges::seal_init().step("give up privileges")?;
     layers.add(Layer::NoCapabilities);
     layers.add(Layer::NoNewPrivileges);
@@ -145,20 +148,24 @@ pub(super) fn within_namespaces(
         others: Others::Fixed(u64::from(setup.attempt != Attempt::Privileged)),
         report: StartReport::new().step("map a page")?,
         processors: processors(),
+        controls,
+        victims,
     };
     init.live(channel, layers, &refusals);
     Ok(())
 }
 
 /// The init's life without namespaces, in the warden's own process.
-pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup) {
+pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup, cgroup: Entered) {
     let layers = [
         Layer::NoCapabilities,
         Layer::NoNewPrivileges,
         Layer::AllProcessesWatched,
     ];
-    match Init::on_host(setup) {
-        Ok(mut init) => init.live(&mut channel, layers.into_iter().collect(), &[]),
+    let (mut layers, mut refusals) = (layers.into_iter().collect(), Vec::new());
+    let controls = bound(setup, cgroup, &mut layers, &mut refusals);
+    match Init::on_host(setup, controls) {
+        Ok(mut init) => init.live(&mut channel, layers, &refusals),
         Err(refusal) => {
             let reason = refusal.text().into_bytes();
             // A worker that is gone hears nothing, and needs nothing.
@@ -168,7 +175,7 @@ pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup) {
 }
 
 impl Init {
-    fn on_host(setup: &Setup) -> Result<Self, Refusal> {
+    fn on_host(setup: &Setup, controls: Option<Controls>) -> Result<Self, Refusal> {
         let proc = open(
             "/proc",
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -189,6 +196,7 @@ impl Init {
             rustix::process::geteuid().as_raw()
         };
         rustix::process::set_child_subreaper(Pid::from_raw(1)).step("adopt lost processes")?;
+        let victims = Victims::new(Some(&proc));
         rustix::thread::set_no_new_privs(true).step("give up privileges")?;
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
             .step("give up privileges")?;
@@ -204,6 +212,8 @@ impl Init {
             others: Others::OfUser(user),
             report: StartReport::new().step("map a page")?,
             processors: processors(),
+            controls,
+            victims,
         })
     }
 
@@ -309,7 +319,15 @@ impl Init {
         };
         let started = Instant::now();
         let resources = self.resources(limits);
-        let main = sys::execute(&Execution {
+        let kills = match &mut self.controls {
+            Some(controls) => Some(
+                controls
+                    .begin(&limits, self.scratch_bytes)
+                    .map_err(Lost::Failed)?,
+            ),
+            None => None,
+        };
+        let execution = Execution {
             program: &program,
             arguments: &StringList::new(arguments),
             environment: &self.environment,
@@ -317,7 +335,8 @@ impl Init {
             limits: &resources,
             identity: self.identity,
             report: &self.report,
-        });
+        };
+        let main = self.victims.first(|| sys::execute(&execution));
         drop((stdin, stdout, stderr));
         let main = match main {
             Ok(main) => main,
@@ -335,8 +354,13 @@ impl Init {
             limits,
             started,
             processors: self.processors,
+            kills: kills.as_ref(),
         };
         let ending = watch.until_end(channel)?;
+        let ending = match &kills {
+            Some(kills) => kills.told(ending).map_err(Lost::Failed)?,
+            None => ending,
+        };
         Ok(match self.report.take() {
             Some((step, errno)) => not_started(step, io::Error::from_raw_os_error(errno)),
             None => Reply::Ended(ending),
@@ -396,6 +420,29 @@ fn grant(layers: &mut Layers, refusals: &mut Vec<String>, layer: Layer, result: 
     match result {
         Ok(()) => layers.add(layer),
         Err(error) => refusals.push(Refusal::of(layer.words(), error).text()),
+    }
+}
+
+/// Sets the group's first bounds: what cannot be set now cannot be set for a run.
+fn bound(
+    setup: &Setup,
+    cgroup: Entered,
+    layers: &mut Layers,
+    refusals: &mut Vec<String>,
+) -> Option<Controls> {
+    refusals.extend(cgroup.refusals);
+    let mut controls = cgroup.controls?;
+    match controls.set(Bounds::without_program(setup.scratch_bytes)) {
+        Ok(()) => {
+            if controls.are_complete() {
+                layers.add(Layer::ControlGroup);
+            }
+            Some(controls)
+        }
+        Err(error) => {
+            refusals.push(Refusal::of(Layer::ControlGroup.words(), error).text());
+            None
+        }
     }
 }
 
