@@ -120,8 +120,7 @@ fn warden() -> io::Result<()> {
     let mut cgroup = Cgroup::make(privileges::warden_to_be(setup.attempt));
     let end = match setup.attempt {
         Attempt::Limits => {
-            serve::without_namespaces(channel, &setup, cgroup.enter());
-            cgroup.leave();
+            serve::without_namespaces(channel, &setup, cgroup.grip());
             Ok(())
         }
         Attempt::Privileged | Attempt::Unprivileged => {
@@ -171,9 +170,9 @@ fn within_namespaces(
         let Some(mut channel) = channel.take() else {
             return 1;
         };
-        let entered = cgroup.enter();
+        let grip = cgroup.grip();
         cgroup.let_go();
-        match serve::within_namespaces(&mut channel, setup, &theirs, entered) {
+        match serve::within_namespaces(&mut channel, setup, &theirs, grip) {
             Ok(()) => 0,
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }

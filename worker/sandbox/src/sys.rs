@@ -229,6 +229,7 @@ pub(crate) enum StartStep {
     Identity = 4,
     Capabilities = 5,
     Execute = 6,
+    Group = 9,
 }
 
 impl StartStep {
@@ -241,6 +242,7 @@ impl StartStep {
             4 => "change the user",
             5 => "drop capabilities",
             6 => "execute it",
+            9 => "put it into its control group",
             _ => "start it",
         }
     }
@@ -346,6 +348,8 @@ pub(crate) struct Execution<'a> {
     /// Standard input, output and error; numbers above 2.
     pub(crate) files: [BorrowedFd<'a>; 3],
     pub(crate) limits: &'a [ResourceLimit],
+    /// The lists of processes of the control groups to enter.
+    pub(crate) groups: &'a [OwnedFd],
     pub(crate) identity: Option<Identity>,
     pub(crate) report: &'a StartReport,
 }
@@ -369,6 +373,12 @@ pub(crate) fn execute(execution: &Execution<'_>) -> io::Result<ProcessId> {
 
 /// Returns only when a step failed.
 fn become_program(execution: &Execution<'_>) -> (StartStep, c_int) {
+    for group in execution.groups {
+        // Zero is whoever writes.
+        if let Err(error) = rustix::io::write(group, b"0") {
+            return (StartStep::Group, error.raw_os_error());
+        }
+    }
     // SAFETY: takes nothing.
     if unsafe { libc::setsid() } == -1 {
         return (StartStep::Session, errno());

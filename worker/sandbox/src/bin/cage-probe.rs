@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Run, RunLimits, Start, enter_if_cage, seal};
+use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunLimits, Start, enter_if_cage, seal};
 
 /// Longest wait for a connection that must not come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -75,6 +75,25 @@ fn main() {
                 }
             }
             wait_for_ever();
+        }
+        ["children-keep", count, mebibytes] => {
+            for _ in 0..count.parse::<u32>().unwrap() {
+                if fork() == 0 {
+                    keep_in_files(mebibytes.parse().unwrap());
+                    wait_for_ever();
+                }
+            }
+            wait_for_ever();
+        }
+        ["keep", mebibytes] => {
+            keep_in_files(mebibytes.parse().unwrap());
+            say("kept");
+        }
+        ["fill-scratch"] => {
+            let mut file = fs::File::create("filling").unwrap();
+            let piece = [1; 1 << 20];
+            let error = (0..1 << 20).find_map(|_| file.write_all(&piece).err());
+            say(&format!("{:?}", error.map(|error| error.kind())));
         }
         ["fill", mebibytes] => {
             fill(mebibytes.parse().unwrap());
@@ -195,7 +214,9 @@ fn main() {
             };
             say(&format!("default {pipe}, blocked {blocked}"));
         }
-        ["hold"] => hold(),
+        ["hold"] => hold(cage()),
+        ["hold-without-namespaces"] => hold(load(Cage::start_at(&config(), Level::Limits).unwrap())),
+        ["fill-in-cage", mebibytes] => fill_in_cage(mebibytes),
         ["many", count] => many(count.parse().unwrap()),
         other => panic!("unknown words: {other:?}"),
     }
@@ -236,6 +257,21 @@ fn fill(mebibytes: usize) {
     }
     std::hint::black_box(&block);
     std::mem::forget(block);
+}
+
+/// Holds memory that is in no process: files without a name, which are not mapped, each below the bound on one file.
+fn keep_in_files(mebibytes: usize) {
+    let piece = [1u8; 1 << 20];
+    let mut file = -1;
+    for at in 0..mebibytes {
+        if at % 16 == 0 {
+            // SAFETY: the name is a C string.
+            file = unsafe { libc::memfd_create(c"kept".as_ptr(), 0) };
+        }
+        // SAFETY: the bytes are there.
+        let written = unsafe { libc::write(file, piece.as_ptr().cast(), piece.len()) };
+        assert_eq!(usize::try_from(written), Ok(piece.len()));
+    }
 }
 
 /// Says who the program is and what it may do, from system calls only: there is no `/proc`.
@@ -285,14 +321,16 @@ const LIMITS: RunLimits = RunLimits {
 };
 
 fn cage() -> Cage {
-    let mut cage = Cage::start(&config()).unwrap();
+    load(Cage::start(&config()).unwrap())
+}
+
+fn load(mut cage: Cage) -> Cage {
     cage.load("probe", &fs::read("/proc/self/exe").unwrap()).unwrap();
     cage
 }
 
 /// A worker that says its cage's pid and then waits for a program that never ends.
-fn hold() {
-    let mut cage = cage();
+fn hold(mut cage: Cage) {
     let pid = cage.pid();
     let stdin = seal(b"").unwrap();
     let argv = ["./probe".to_owned(), "daemon-and-wait".to_owned()];
@@ -303,6 +341,25 @@ fn hold() {
     };
     say(&pid.to_string());
     cage.run(&run, &mut |_| Flow::Continue).unwrap();
+}
+
+/// A worker whose program wants memory that it may have; says how that went.
+fn fill_in_cage(mebibytes: &str) {
+    let mut cage = cage();
+    let stdin = seal(b"").unwrap();
+    let argv = ["./probe", "fill", mebibytes].map(str::to_owned);
+    let run = Run {
+        start: Start::Execute(&argv),
+        stdin: stdin.as_fd(),
+        limits: RunLimits {
+            memory_bytes: 1 << 30,
+            ..LIMITS
+        },
+    };
+    match cage.run(&run, &mut |_| Flow::Continue) {
+        Ok(end) => say(&format!("{:?}, {:?}", end.ended, end.crossed)),
+        Err(error) => say(&error.to_string()),
+    }
 }
 
 /// A worker that runs many programs one after the other and says what is left of them.

@@ -1,8 +1,12 @@
-//! A cage's control group: what bounds its processes together, where the host lets this user make one.
+//! A cage's control group: what bounds the processes of a run together, where the host lets this user make one.
 //!
-//! Made by the warden before it gives up its rights, entered by the init before anything else, so that all that the
-//! cage ever is, is in it; removed by the warden when the init has ended. Limits of a process (`RLIMIT_*`) bound one
-//! process each; only the group bounds the memory of several together and memory that is mapped by none.
+//! Made by the warden before it gives up its rights; entered by every program before it is executed, and so by all
+//! that it forks; removed by the warden when the init has ended. Limits of a process (`RLIMIT_*`) bound one process
+//! each; only the group bounds the memory of several together, and memory that no process has mapped.
+//!
+//! The init stays outside. When memory is used up the kernel kills one process of the group after the other until
+//! enough is free, and files in memory are free only when their last holder is gone: an init that asks for memory in
+//! that moment would be the next to die.
 //!
 //! ```text
 //! <the worker's own group>/roundhouse-<user>/cage-<pid of the warden>
@@ -19,7 +23,7 @@ mod place;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{
@@ -28,7 +32,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-pub(super) use controls::{Bounds, Controls, Kills};
+pub(super) use controls::{Bounds, Controls};
 use place::{Controller, Place, Version};
 
 use super::{Refusal, Step, privileges};
@@ -56,8 +60,8 @@ pub(super) struct Cgroup {
     refusals: Vec<String>,
 }
 
-/// What the init has of its group.
-pub(super) struct Entered {
+/// What the init has of its cage's group.
+pub(super) struct Grip {
     /// Absent where nothing is bounded.
     pub(super) controls: Option<Controls>,
     /// Why something is not.
@@ -66,15 +70,12 @@ pub(super) struct Entered {
 
 /// One group.
 struct Seat {
-    /// The directory of the group that this process was in before.
-    own: PathBuf,
     base: OwnedFd,
     shared_name: String,
     shared: OwnedFd,
     name: String,
     /// The group itself, locked.
     group: OwnedFd,
-    processes: OwnedFd,
 }
 
 impl Cgroup {
@@ -107,6 +108,9 @@ impl Cgroup {
         let Some(seat) = self.seats.last() else {
             return Ok(());
         };
+        self.controls
+            .open_door(&seat.group)
+            .step(&format!("open the control group for {words}"))?;
         for controller in &place.controllers {
             self.controls
                 .open(*controller, place.version, &seat.group)
@@ -118,44 +122,19 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Puts this process, and so all that it forks, into the groups.
-    pub(super) fn enter(&mut self) -> Entered {
-        let mut refusals = std::mem::take(&mut self.refusals);
+    /// What the init needs to bound programs.
+    pub(super) fn grip(&mut self) -> Grip {
         let controls = std::mem::take(&mut self.controls);
-        if self.seats.is_empty() {
-            return Entered {
-                controls: None,
-                refusals,
-            };
+        Grip {
+            controls: (!self.seats.is_empty()).then_some(controls),
+            refusals: std::mem::take(&mut self.refusals),
         }
-        let entered = self.seats.iter().try_for_each(|seat| {
-            // Zero is whoever writes.
-            rustix::io::write(&seat.processes, b"0").map(|_| ())
-        });
-        let controls = match entered.step("enter the control group") {
-            Ok(()) => Some(controls),
-            Err(refusal) => {
-                refusals.push(refusal.text());
-                None
-            }
-        };
-        Entered { controls, refusals }
     }
 
     /// Closes what only the warden needs: nothing in the init leads to the groups' directories, and the lock on them
     /// is the warden's alone.
     pub(super) fn let_go(&mut self) {
         self.seats.clear();
-    }
-
-    /// Puts this process back to where it was, for a group with a process in it cannot be removed.
-    pub(super) fn leave(&self) {
-        for seat in &self.seats {
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            // What stays in a group is found by the next start.
-            let _ = open(seat.own.join("cgroup.procs"), flags, Mode::empty())
-                .and_then(|processes| rustix::io::write(processes, b"0"));
-        }
     }
 
     /// Removes the groups, and what they share with those of other cages when this was the last.
@@ -230,17 +209,13 @@ impl Seat {
             });
             match made {
                 Ok((name, group)) => {
-                    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                    let processes = openat(&group, "cgroup.procs", flags, Mode::empty())?;
                     flock(&shared, FlockOperation::Unlock)?;
                     return Ok(Self {
-                        own: place.own.clone(),
                         base,
                         shared_name,
                         shared,
                         name,
                         group,
-                        processes,
                     });
                 }
                 // The last cage of before may take the shared directory away after it was opened here.
@@ -298,9 +273,11 @@ fn open_base(place: &Place) -> io::Result<(OwnedFd, Distribution)> {
             (false, true) => distribute(&base_fd, &place.controllers),
             (false, false) => Err(io::Error::other("not distributed above the worker's group")),
         };
+        // A process may go from one group to another only where this is open to it.
         let ready = ready.and_then(|()| {
-            let writable = rustix::fs::Access::WRITE_OK;
-            Ok(rustix::fs::accessat(&base_fd, ".", writable, AtFlags::EACCESS)?)
+            let may = |name, access| rustix::fs::accessat(&base_fd, name, access, AtFlags::EACCESS);
+            may(".", rustix::fs::Access::WRITE_OK)?;
+            Ok(may("cgroup.procs", rustix::fs::Access::WRITE_OK)?)
         });
         match ready {
             Ok(()) => return Ok((base_fd, Distribution::ByLevel)),

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::sched_getaffinity;
 
-use super::cgroup::{Bounds, Controls, Entered};
+use super::cgroup::{Bounds, Controls, Grip};
 use super::processes::{Census, Scope};
 use super::scratch::Scratch;
 use super::victims::Victims;
@@ -69,7 +69,7 @@ pub(super) fn within_namespaces(
     channel: &mut Channel,
     setup: &Setup,
     warden: &OwnedFd,
-    cgroup: Entered,
+    cgroup: Grip,
 ) -> Result<(), Refusal> {
     let mut layers: Layers = [
         Layer::UserNamespace,
@@ -156,7 +156,7 @@ pub(super) fn within_namespaces(
 }
 
 /// The init's life without namespaces, in the warden's own process.
-pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup, cgroup: Entered) {
+pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup, cgroup: Grip) {
     let layers = [
         Layer::NoCapabilities,
         Layer::NoNewPrivileges,
@@ -319,20 +319,19 @@ impl Init {
         };
         let started = Instant::now();
         let resources = self.resources(limits);
-        let kills = match &mut self.controls {
-            Some(controls) => Some(
-                controls
-                    .begin(&limits, self.scratch_bytes)
-                    .map_err(Lost::Failed)?,
-            ),
-            None => None,
-        };
+        if let Some(controls) = &mut self.controls {
+            controls
+                .begin(&limits, self.scratch_bytes)
+                .map_err(Lost::Failed)?;
+        }
+        let controls = self.controls.as_ref();
         let execution = Execution {
             program: &program,
             arguments: &StringList::new(arguments),
             environment: &self.environment,
             files: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
             limits: &resources,
+            groups: controls.map_or(&[], Controls::doors),
             identity: self.identity,
             report: &self.report,
         };
@@ -354,11 +353,11 @@ impl Init {
             limits,
             started,
             processors: self.processors,
-            kills: kills.as_ref(),
+            controls,
         };
         let ending = watch.until_end(channel)?;
-        let ending = match &kills {
-            Some(kills) => kills.told(ending).map_err(Lost::Failed)?,
+        let ending = match controls {
+            Some(controls) => controls.told(ending).map_err(Lost::Failed)?,
             None => ending,
         };
         Ok(match self.report.take() {
@@ -424,12 +423,7 @@ fn grant(layers: &mut Layers, refusals: &mut Vec<String>, layer: Layer, result: 
 }
 
 /// Sets the group's first bounds: what cannot be set now cannot be set for a run.
-fn bound(
-    setup: &Setup,
-    cgroup: Entered,
-    layers: &mut Layers,
-    refusals: &mut Vec<String>,
-) -> Option<Controls> {
+fn bound(setup: &Setup, cgroup: Grip, layers: &mut Layers, refusals: &mut Vec<String>) -> Option<Controls> {
     refusals.extend(cgroup.refusals);
     let mut controls = cgroup.controls?;
     match controls.set(Bounds::without_program(setup.scratch_bytes)) {

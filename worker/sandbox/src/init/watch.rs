@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::cgroup::Kills;
+use super::cgroup::Controls;
 use super::processes::{Census, Scope};
 use crate::channel::Channel;
 use crate::message::{Ending, Limit, Request};
@@ -36,8 +36,8 @@ pub(super) struct Watch<'a> {
     pub(super) started: Instant,
     /// Processors that the program may use at once.
     pub(super) processors: u32,
-    /// What the kernel kills in the cage's control group, where it has one.
-    pub(super) kills: Option<&'a Kills<'a>>,
+    /// What bounds all processes together, where the host has it.
+    pub(super) controls: Option<&'a Controls>,
 }
 
 /// Why no ending can be told.
@@ -153,7 +153,7 @@ impl Watch<'_> {
             seen.summed_at = Some(now);
             seen.memory_bytes = seen.memory_bytes.max(self.census.proportional_bytes(&count.pids));
         }
-        let killed = self.kills.is_some_and(Kills::any);
+        let killed = self.controls.is_some_and(Controls::have_killed);
         if killed || seen.memory_bytes > self.limits.memory_bytes {
             seen.limit = Some(Limit::Memory);
         } else if seen.looked_cpu_us >= self.cpu_us() {

@@ -15,7 +15,7 @@ use crate::stand::{LIMITS, PROBE, Stand, config, stand};
 const END_WITHIN_S: i64 = 10;
 
 /// The processes below `root`, opened so that their end can be waited for.
-fn below(root: u32) -> Vec<OwnedFd> {
+pub(crate) fn below(root: u32) -> Vec<OwnedFd> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry
@@ -44,7 +44,7 @@ fn below(root: u32) -> Vec<OwnedFd> {
     found
 }
 
-fn ends_in_time(process: &OwnedFd) -> bool {
+pub(crate) fn ends_in_time(process: &OwnedFd) -> bool {
     let time = Timespec {
         tv_sec: END_WITHIN_S,
         tv_nsec: 0,

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
 mod ends;
+mod groups;
 mod life;
 mod stand;
 mod walls;

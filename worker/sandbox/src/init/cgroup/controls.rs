@@ -14,7 +14,7 @@ use super::place::{Controller, Version};
 use crate::message::{Ending, Limit};
 use crate::run::RunLimits;
 
-/// Memory of a group beyond a program's: the init and everything else of the cage's own that lives beside programs.
+/// Memory of a group beyond a program's: what of the cage's own lives beside programs, such as fork servers.
 const ROOM_BYTES: u64 = 64 << 20;
 /// Processes of a group beyond a program's.
 const ROOM_PROCESSES: u64 = 16;
@@ -81,48 +81,23 @@ impl Counters {
     }
 }
 
-/// What the kernel kills for memory from one moment on: the start of a run.
-pub(crate) struct Kills<'a> {
-    controls: &'a Controls,
-    before: Counters,
-    /// What a program and its files in memory may have together.
-    most_bytes: u64,
-}
-
-impl Kills<'_> {
-    /// Whether anything was killed until now.
-    pub(crate) fn any(&self) -> bool {
-        self.controls
-            .counters()
-            .is_ok_and(|now| now.killed_since(self.before).is_some())
-    }
-
-    /// The ending of the run with what the kernel did to it.
-    ///
-    /// # Errors
-    /// When processes were killed and it was not for what the run used: that says nothing about the program.
-    pub(crate) fn told(&self, ending: Ending) -> io::Result<Ending> {
-        match self.controls.counters()?.killed_since(self.before) {
-            None => Ok(ending),
-            // Only so much leaves no room for the rest of the group.
-            Some(Killed::AtBound) => Ok(Ending {
-                limit: Some(Limit::Memory),
-                memory_bytes: ending.memory_bytes.max(self.most_bytes),
-                ..ending
-            }),
-            Some(Killed::ByHost) => Err(io::Error::other(
-                "the host, or what the worker runs in, ran out of memory before the program reached its limit",
-            )),
-        }
-    }
-}
-
 /// One cage's control files, in whatever hierarchies they are.
 #[derive(Debug, Default)]
 pub(crate) struct Controls {
     memory: Option<MemoryFiles>,
     processes: Option<OwnedFd>,
+    /// Whoever writes a zero here is in the group.
+    doors: Vec<OwnedFd>,
     now: Option<Bounds>,
+    run: RunStart,
+}
+
+/// What the end of a run is held against.
+#[derive(Debug, Default)]
+struct RunStart {
+    counted: Counters,
+    /// What a program and its files in memory may have together.
+    most_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -182,6 +157,19 @@ impl Controls {
         self.counters().map(|_| ())
     }
 
+    /// Opens the list of processes of `group`.
+    pub(super) fn open_door(&mut self, group: &OwnedFd) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        self.doors
+            .push(openat(group, "cgroup.procs", flags, Mode::empty())?);
+        Ok(())
+    }
+
+    /// Where a program has to write a zero before it is executed.
+    pub(crate) fn doors(&self) -> &[OwnedFd] {
+        &self.doors
+    }
+
     /// Whether every controller is there.
     pub(crate) fn are_complete(&self) -> bool {
         self.memory.is_some() && self.processes.is_some()
@@ -209,17 +197,43 @@ impl Controls {
         Ok(())
     }
 
-    /// Sets the bounds of a run; what is killed from here on is the run's.
+    /// Sets the bounds of a run. What is killed from here on is the run's.
     ///
     /// # Errors
     /// As [`Self::set`], and when the counters cannot be read.
-    pub(crate) fn begin(&mut self, limits: &RunLimits, scratch_bytes: u64) -> io::Result<Kills<'_>> {
+    pub(crate) fn begin(&mut self, limits: &RunLimits, scratch_bytes: u64) -> io::Result<()> {
         self.set(Bounds::of_run(limits, scratch_bytes))?;
-        Ok(Kills {
-            before: self.counters()?,
+        self.run = RunStart {
+            counted: self.counters()?,
             most_bytes: limits.memory_bytes.saturating_add(scratch_bytes),
-            controls: self,
-        })
+        };
+        Ok(())
+    }
+
+    /// Whether the kernel has killed anything of the run for memory.
+    pub(crate) fn have_killed(&self) -> bool {
+        let counted = self.run.counted;
+        self.counters()
+            .is_ok_and(|now| now.killed_since(counted).is_some())
+    }
+
+    /// The ending of the run with what the kernel did to it.
+    ///
+    /// # Errors
+    /// When processes were killed and it was not for what the run used: that says nothing about the program.
+    pub(crate) fn told(&self, ending: Ending) -> io::Result<Ending> {
+        match self.counters()?.killed_since(self.run.counted) {
+            None => Ok(ending),
+            // The rest of the group has less than its room, so that it was the program that had this.
+            Some(Killed::AtBound) => Ok(Ending {
+                limit: Some(Limit::Memory),
+                memory_bytes: ending.memory_bytes.max(self.run.most_bytes),
+                ..ending
+            }),
+            Some(Killed::ByHost) => Err(io::Error::other(
+                "the host, or what the worker runs in, ran out of memory before the program reached its limit",
+            )),
+        }
     }
 
     /// What the kernel has counted until now; nothing where memory has no group.
