@@ -84,6 +84,8 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 
 /// The whole life of the warden.
 fn warden() -> io::Result<()> {
+    // Asked once and kept: before Linux 6.4 the answer is read from `/proc`, which is not there inside.
+    let _ = rustix::param::page_size();
     // Standard input is the socket, output and error are `/dev/null`; nothing else of the worker comes further.
     sys::close_from(3)?;
     let mut channel = Channel::new(sys::take_standard_input()?);
