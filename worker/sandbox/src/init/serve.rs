@@ -105,6 +105,8 @@ pub(super) fn within_namespaces(
             None
         }
     };
+    // Before the change of user, after which this process's own files in `/proc` are not its any more.
+    let victims = Victims::new(proc.as_ref());
     grant(
         &mut layers,
         &mut refusals,
@@ -129,7 +131,6 @@ pub(super) fn within_namespaces(
         Layer::NoNestedNamespaces,
         forbid_nested_namespaces(proc.as_ref()),
     );
-    let victims = Victims::new(proc.as_ref());
     privileges::seal_init().step("give up privileges")?;
     layers.add(Layer::NoCapabilities);
     layers.add(Layer::NoNewPrivileges);

@@ -29,6 +29,8 @@ fn small() -> CageConfig {
 
 fn limited(mebibytes: u64) -> RunLimits {
     RunLimits {
+        cpu_ms: 60_000,
+        wall_ms: 60_000,
         memory_bytes: mebibytes << 20,
         ..LIMITS
     }

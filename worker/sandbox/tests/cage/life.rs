@@ -85,6 +85,47 @@ fn a_worker_that_is_killed_leaves_no_process() {
 }
 
 #[test]
+fn programs_go_before_their_cage_when_memory_is_used_up() {
+    let Some(first) = stand("programs_go_before_their_cage_when_memory_is_used_up") else {
+        return;
+    };
+    drop(first);
+    let mut worker = Command::new(PROBE)
+        .arg("hold")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(worker.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let child_of = |pid: u32| -> u32 {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        for _ in 0..100_000 {
+            let children = std::fs::read_to_string(&path).unwrap();
+            if let Some(child) = children.split_ascii_whitespace().next() {
+                return child.parse().unwrap();
+            }
+            std::thread::yield_now();
+        }
+        panic!("{pid} has no child");
+    };
+    let score = |pid: u32| -> i32 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        text.trim().parse().unwrap()
+    };
+    let warden = line.trim().parse().unwrap();
+    let init = child_of(warden);
+    let program = child_of(init);
+    // It has been executed when it has a child of its own; the init's score is its own again long before.
+    child_of(program);
+    let own = score(worker.id());
+    assert_eq!((score(warden), score(init), score(program)), (own, own, 800));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}
+
+#[test]
 fn a_dropped_cage_leaves_no_process() {
     let Some(mut stand) = stand("a_dropped_cage_leaves_no_process") else {
         return;
