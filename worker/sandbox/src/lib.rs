@@ -14,10 +14,11 @@
 //!
 //! The *warden* is the worker's own binary, executed again with an empty environment. It prepares the namespaces and
 //! then only waits: when the worker or the init dies, the other one and every program die too. The *init* builds the
-//! file tree, drops its rights and answers messages. Neither ever holds an expected output or a key.
+//! file tree, drops its rights and answers messages. Neither ever holds an expected output or a key. Where the host
+//! has control groups that may be written (`init::cgroup`), every program enters the cage's before it is executed.
 //!
-//! Where `unsafe` is: only in `sys`, thin wrappers of system calls. Not here yet: seccomp, Landlock, control groups,
-//! a fork server. They fit between `init::privileges` and `sys::execute`.
+//! Where `unsafe` is: only in `sys`, thin wrappers of system calls. Not here yet: seccomp, Landlock, a fork server.
+//! They fit between `init::privileges` and `sys::execute`.
 
 mod cage;
 mod channel;
