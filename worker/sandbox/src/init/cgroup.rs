@@ -143,7 +143,7 @@ impl Cgroup {
             // The last process may be in the group for a moment after it has been reaped.
             for _ in 0..TRIES_MAX {
                 match unlinkat(&seat.shared, &seat.name, AtFlags::REMOVEDIR) {
-                    Err(Errno::BUSY) => std::thread::sleep(PAUSE),
+                    Err(Errno::BUSY) => pause(),
                     Ok(()) | Err(_) => break,
                 }
             }
@@ -200,7 +200,7 @@ impl Seat {
         let mut trouble = io::Error::from(io::ErrorKind::TimedOut);
         for _ in 0..TRIES_MAX {
             let Some(shared) = share(base.as_fd(), &shared_name)? else {
-                std::thread::sleep(PAUSE);
+                pause();
                 continue;
             };
             let made = prepare(&shared, place, below, remover).and_then(|()| {
@@ -295,6 +295,14 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 fn has(list: &str, controller: Controller) -> bool {
     list.split_ascii_whitespace()
         .any(|word| word == controller.word())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing tells when a group is empty or a lock is free; the tries are bounded"
+)]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 /// Lets the groups below this one be bounded.
@@ -393,7 +401,7 @@ fn sweep(shared: &OwnedFd) {
             }
             tries -= 1;
             end_abandoned(&group);
-            std::thread::sleep(PAUSE);
+            pause();
         }
     }
 }

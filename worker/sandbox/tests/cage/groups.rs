@@ -255,19 +255,19 @@ impl Ground {
     }
 
     /// Starts the probe as a worker in these groups.
-    fn worker(&self, words: &[&str]) -> Child {
+    fn worker(&self, words: &[&str]) -> Worker {
         let enter: String = self
             .seats
             .iter()
             .map(|seat| format!("echo 0 > '{}/cgroup.procs' && ", seat.display()))
             .collect();
-        Command::new("/bin/sh")
+        let child = Command::new("/bin/sh")
             .args(["-c", &format!("{enter} exec \"$@\""), "sh", PROBE])
             .args(words)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+            .spawn();
+        Worker(child.unwrap())
     }
 
     /// What cages have made here: the shared directories and the groups in them.
@@ -304,13 +304,38 @@ impl Drop for Ground {
     }
 }
 
-/// The first line that a worker says: the process id of its cage's warden.
-fn warden_of(worker: &mut Child) -> u32 {
-    let mut line = String::new();
-    BufReader::new(worker.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    line.trim().parse().unwrap()
+/// A worker's process; it ends with its test, however that goes.
+struct Worker(Child);
+
+impl Worker {
+    /// The first line that it says: the process id of its cage's warden.
+    fn warden(&mut self) -> u32 {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        line.trim().parse().unwrap()
+    }
+
+    /// All that it says until it ends.
+    fn says(mut self) -> String {
+        let mut said = String::new();
+        let stdout = self.0.stdout.as_mut().unwrap();
+        stdout.read_to_string(&mut said).unwrap();
+        said
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Waits until there are as many processes below `root`, and opens them.
@@ -330,9 +355,8 @@ fn a_worker_that_ends_leaves_no_group_and_no_directory() {
     let Some(ground) = Ground::new("a_worker_that_ends_leaves_no_group_and_no_directory") else {
         return;
     };
-    let output = ground.worker(&["many", "3"]).wait_with_output().unwrap();
     assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
+        ground.worker(&["many", "3"]).says(),
         "files 0, inits 1, programs 0\n"
     );
     assert_eq!(ground.made(), Vec::<PathBuf>::new());
@@ -346,12 +370,11 @@ fn a_worker_that_is_killed_leaves_no_group() {
             return;
         };
         let mut worker = ground.worker(&[word]);
-        warden_of(&mut worker);
-        let processes = processes_below(worker.id(), count);
+        worker.warden();
+        let processes = processes_below(worker.0.id(), count);
         // The program and its child, and nobody else.
         assert_eq!(ground.cages(), vec![2; ground.groups.len()], "{word}");
-        worker.kill().unwrap();
-        worker.wait().unwrap();
+        worker.kill();
         processes
             .iter()
             .for_each(|process| assert!(ends_in_time(process)));
@@ -366,23 +389,22 @@ fn what_a_killed_warden_leaves_is_removed_by_the_next_start() {
             return;
         };
         let mut worker = ground.worker(&[word]);
-        let warden = Pid::from_raw(warden_of(&mut worker).try_into().unwrap()).unwrap();
-        let processes = processes_below(worker.id(), count);
+        let warden = Pid::from_raw(worker.warden().try_into().unwrap()).unwrap();
+        let processes = processes_below(worker.0.id(), count);
         let warden = pidfd_open(warden, PidfdFlags::empty()).unwrap();
         rustix::process::pidfd_send_signal(&warden, rustix::process::Signal::KILL).unwrap();
-        worker.wait().unwrap();
+        worker.0.wait().unwrap();
         assert_eq!(ground.cages().len(), ground.groups.len());
         // Another cage of the same kind: it is the same user who removes.
         let mut next = ground.worker(&[word]);
-        warden_of(&mut next);
+        next.warden();
         assert_eq!(ground.cages().len(), ground.groups.len());
         // Without namespaces a child of the program had outlived its cage.
         processes
             .iter()
             .for_each(|process| assert!(ends_in_time(process)));
-        let processes = processes_below(next.id(), count);
-        next.kill().unwrap();
-        next.wait().unwrap();
+        let processes = processes_below(next.0.id(), count);
+        next.kill();
         processes
             .iter()
             .for_each(|process| assert!(ends_in_time(process)));
@@ -408,10 +430,7 @@ fn a_host_without_memory_is_no_end_of_a_program() {
              its limit\n",
         ),
     ] {
-        let mut worker = ground.worker(&["fill-in-cage", mebibytes]);
-        let mut said = String::new();
-        worker.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        worker.wait().unwrap();
+        let said = ground.worker(&["fill-in-cage", mebibytes]).says();
         assert_eq!(said, expected, "{mebibytes} MiB");
     }
 }
