@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::channel::{self, Channel, can_be_read};
 use crate::containment::{Containment, Layers, Level};
-use crate::init::{CAGE_ARGUMENT, is_own, is_plain, is_root};
+use crate::init::{CAGE_ARGUMENT, is_own, is_plain, is_root, remove_shared};
 use crate::memfd;
 use crate::message::{Attempt, MessageError, Origin, Reply, Request, ServerPlan, Setup};
 use crate::run::{Flow, Output, Run, RunEnd, Start};
@@ -513,6 +513,7 @@ impl Drop for Cage {
             let _ = self.warden.kill();
         }
         let _ = self.warden.wait();
+        remove_shared();
     }
 }
 

@@ -5,6 +5,7 @@
 //! the programs' pid namespace and, where there are fork servers (`server`, `roster`), a `nursery` outside it.
 
 mod backstops;
+mod cgroup;
 mod nursery;
 mod privileges;
 mod processes;
@@ -14,9 +15,11 @@ mod scratch;
 mod serve;
 mod server;
 mod tree;
+mod victims;
 mod walls;
 mod watch;
 
+pub(crate) use cgroup::remove_shared;
 pub(crate) use privileges::is_root;
 pub(crate) use scratch::is_plain;
 pub(crate) use server::ANSWER_WITHIN as SERVER_ANSWERS_WITHIN;
@@ -31,6 +34,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, chdir, getppid, pidfd_open, setsid, umask};
 use rustix::thread::{CpuSet, sched_setaffinity};
+
+use cgroup::Cgroup;
 
 use crate::channel::Channel;
 use crate::message::{Attempt, Reply, Request, Setup};
@@ -89,6 +94,8 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 
 /// The whole life of the warden.
 fn warden() -> io::Result<()> {
+    // Asked once and kept: before Linux 6.4 the answer is read from `/proc`, which is not there inside.
+    let _ = rustix::param::page_size();
     // Standard input is the socket, output and error are `/dev/null`; nothing else of the worker comes further.
     sys::close_from(3)?;
     let mut channel = Channel::new(sys::take_standard_input()?);
@@ -122,15 +129,18 @@ fn warden() -> io::Result<()> {
         // A processor that is gone or not ours is no reason to run nothing.
         let _ = sched_setaffinity(None, &only);
     }
-    match setup.attempt {
+    let mut cgroup = Cgroup::make(privileges::warden_to_be(setup.attempt));
+    let end = match setup.attempt {
         Attempt::Limits => {
-            serve::without_namespaces(channel, &setup);
+            serve::without_namespaces(channel, &setup, cgroup.grip());
             Ok(())
         }
         Attempt::Privileged | Attempt::Unprivileged | Attempt::WithoutUsers => {
-            within_namespaces(channel, &setup, texts, &worker_end)
+            within_namespaces(channel, &setup, texts, &worker_end, &mut cgroup)
         }
-    }
+    };
+    cgroup.remove();
+    end
 }
 
 /// Forks the init as pid 1 of a new namespace and waits until it or the worker ends; then both have.
@@ -139,6 +149,7 @@ fn within_namespaces(
     setup: &Setup,
     texts: Option<OwnedFd>,
     worker_end: &OwnedFd,
+    cgroup: &mut Cgroup,
 ) -> io::Result<()> {
     let refuse = |channel: &Channel, refusal: &Refusal| {
         let reason = refusal.text().into_bytes();
@@ -175,7 +186,9 @@ fn within_namespaces(
         let Some(mut channel) = channel.take() else {
             return 1;
         };
-        match serve::within_namespaces(&mut channel, setup, texts.take(), program, theirs.take()) {
+        let grip = cgroup.grip();
+        cgroup.let_go();
+        match serve::within_namespaces(&mut channel, setup, texts.take(), (program, theirs.take()), grip) {
             Ok(()) => 0,
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }

@@ -22,10 +22,11 @@
 //! executes it where no program can name it. None of them ever holds an expected output or a key.
 //!
 //! What holds a program, from outside to inside: namespaces with a tree of their own, where the host allows them; no
-//! capabilities and no way to any; Landlock's rules; the system-call filter; resource limits. Which of them hold is
-//! found out by doing ([`Containment`]), and [`Grade`] says what that comes to.
+//! capabilities and no way to any; Landlock's rules; the system-call filter; resource limits; a control group for all
+//! its processes together, where the host has one that may be written (`init::cgroup`). Which of them hold is found out
+//! by doing ([`Containment`]), and [`Grade`] says what that comes to.
 //!
-//! Where `unsafe` is: only in `sys`, thin wrappers of system calls. Not here yet: control groups.
+//! Where `unsafe` is: only in `sys`, thin wrappers of system calls.
 
 mod cage;
 mod channel;

@@ -435,6 +435,7 @@ pub(crate) enum StartStep {
     Namespace = 7,
     Landlock = 8,
     Filter = 9,
+    Group = 10,
 }
 
 impl StartStep {
@@ -450,6 +451,7 @@ impl StartStep {
             7 => "enter the programs' namespace",
             8 => "shut it in with Landlock",
             9 => "filter its system calls",
+            10 => "put it into its control group",
             _ => "start it",
         }
     }
@@ -577,6 +579,8 @@ pub(crate) struct Execution<'a> {
     /// What makes it a fork server.
     pub(crate) service: Option<Service<'a>>,
     pub(crate) limits: &'a [ResourceLimit],
+    /// The lists of processes of the control groups to enter.
+    pub(crate) groups: &'a [OwnedFd],
     pub(crate) identity: Option<Identity>,
     pub(crate) walls: Walls<'a>,
     pub(crate) report: &'a StartReport,
@@ -626,6 +630,12 @@ pub(crate) fn execute(execution: &Execution<'_>, parent: Parent) -> io::Result<P
 
 /// Returns only when a step failed.
 fn become_program(execution: &Execution<'_>) -> (StartStep, c_int) {
+    for group in execution.groups {
+        // Zero is whoever writes.
+        if let Err(error) = rustix::io::write(group, b"0") {
+            return (StartStep::Group, error.raw_os_error());
+        }
+    }
     // SAFETY: takes nothing.
     if unsafe { libc::setsid() } == -1 {
         return (StartStep::Session, errno());

@@ -34,6 +34,8 @@ fn main() {
     match words.as_slice() {
         ["serve", holds] => server::serve(holds),
         ["hold"] => worker::hold(),
+        ["hold-without-namespaces"] => worker::hold_without_namespaces(),
+        ["fill-in-cage", mebibytes] => worker::fill_in_cage(mebibytes),
         ["many", count] => worker::many(count.parse().unwrap()),
         ["many-forks", count] => worker::many_forks(count.parse().unwrap()),
         ["serve-as-any-user"] => worker::serve_as_any_user(),
@@ -104,6 +106,12 @@ fn perform(words: &[&str]) {
                 }
             }
             wait_for_ever();
+        }
+        ["fill-scratch"] => {
+            let mut file = fs::File::create("filling").unwrap();
+            let piece = [1; 1 << 20];
+            let error = (0..1 << 20).find_map(|_| file.write_all(&piece).err());
+            say(&format!("{:?}", error.map(|error| error.kind())));
         }
         ["fill", mebibytes] => {
             fill(mebibytes.parse().unwrap());

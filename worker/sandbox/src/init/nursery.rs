@@ -30,6 +30,16 @@ pub(super) struct Nursery {
     report: StartReport,
 }
 
+/// What holds a server, and so whatever it forks.
+#[derive(Clone, Copy)]
+pub(super) struct ShutIn<'a> {
+    /// Whom it becomes, where it is somebody else than the init.
+    pub(super) identity: Option<Identity>,
+    pub(super) walls: Walls<'a>,
+    /// The lists of processes of the control groups that it enters.
+    pub(super) groups: &'a [OwnedFd],
+}
+
 /// What every server is executed with.
 struct Plan {
     program: CString,
@@ -46,12 +56,7 @@ struct Order {
 impl Nursery {
     /// Forks it, with everything that servers inherit: directory, limits, environment. `stdin` is every server's
     /// standard input.
-    pub(super) fn open(
-        setup: &Setup,
-        stdin: &OwnedFd,
-        identity: Option<Identity>,
-        walls: Walls<'_>,
-    ) -> io::Result<Self> {
+    pub(super) fn open(setup: &Setup, stdin: &OwnedFd, shut_in: ShutIn<'_>) -> io::Result<Self> {
         let plans: Vec<_> = setup
             .servers
             .iter()
@@ -62,7 +67,8 @@ impl Nursery {
         let pid = sys::fork_into(|| {
             let kept: Vec<_> = [theirs.as_fd(), stdin.as_fd()]
                 .into_iter()
-                .chain(walls.ruleset)
+                .chain(shut_in.walls.ruleset)
+                .chain(shut_in.groups.iter().map(AsFd::as_fd))
                 .collect();
             if sys::close_others(&kept).is_err() {
                 return 1;
@@ -70,7 +76,7 @@ impl Nursery {
             // A copy: the file itself belongs to the init's code, to which this process never returns.
             let Ok(socket) = theirs.try_clone() else { return 1 };
             let channel = Channel::with_room(socket, REQUEST_BYTES_MAX);
-            i32::from(live(channel, &plans, stdin.as_fd(), (identity, walls), &report).is_err())
+            i32::from(live(channel, &plans, stdin.as_fd(), shut_in, &report).is_err())
         })?;
         Ok(Self {
             pid,
@@ -180,7 +186,7 @@ fn live(
     mut channel: Channel,
     plans: &[Plan],
     stdin: BorrowedFd<'_>,
-    (identity, walls): (Option<Identity>, Walls<'_>),
+    shut_in: ShutIn<'_>,
     report: &StartReport,
 ) -> io::Result<()> {
     while let Some(received) = channel.receive()? {
@@ -198,8 +204,9 @@ fn live(
                 children: children.as_fd(),
             }),
             limits: &order.limits,
-            identity,
-            walls,
+            groups: shut_in.groups,
+            identity: shut_in.identity,
+            walls: shut_in.walls,
             report,
         };
         let born = match sys::execute(&execution, Parent::OfCaller) {

@@ -155,6 +155,15 @@ pub(super) fn write_maps(proc: &OwnedFd, init: ProcessId, attempt: Attempt) -> i
     write("gid_map", &groups)
 }
 
+/// Whom the warden becomes, where it does not stay who it is.
+pub(super) fn warden_to_be(attempt: Attempt) -> Option<Identity> {
+    match attempt {
+        _ if !is_root() => None,
+        Attempt::Privileged | Attempt::WithoutUsers | Attempt::Limits => Some(HOST_INIT),
+        Attempt::Unprivileged => Some(HOST_PROGRAM),
+    }
+}
+
 /// The warden's last change: nothing but waiting and killing its child is left to do.
 pub(super) fn give_up_as_warden(attempt: Attempt) -> io::Result<()> {
     match attempt {

@@ -15,12 +15,14 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::sched_getaffinity;
 
 use super::backstops::{self, Memory};
-use super::nursery::Nursery;
+use super::cgroup::{Bounds, Controls, Grip};
+use super::nursery::{Nursery, ShutIn};
 use super::processes::{Census, Scope};
 use super::reaper::Reaper;
 use super::roster::{self, Roster};
 use super::scratch::Scratch;
 use super::server::Fault;
+use super::victims::Victims;
 use super::walls::{Reach, Signals, Walls};
 use super::watch::{Finish, Lost, Main, Watch, Wish};
 use super::{Refusal, Step, privileges, tree};
@@ -31,8 +33,6 @@ use crate::message::{Attempt, Origin, Reply, Request, Setup};
 use crate::run::RunLimits;
 use crate::sys::{self, Execution, Identity, Parent, ResourceLimit, StartReport, StringList};
 
-/// Makes the kernel end programs before anything else when the host's memory is used up.
-const OOM_SCORE: &str = "800";
 /// So long nothing must be asked of a cage before it makes a fork server ahead.
 const SPARE_AFTER: Duration = Duration::from_millis(2);
 
@@ -51,6 +51,9 @@ struct Init {
     walls: Walls,
     report: StartReport,
     processors: u32,
+    /// What bounds all processes together, where the host has it.
+    controls: Option<Controls>,
+    victims: Victims,
 }
 
 /// Whose processes count against a program's process limit.
@@ -71,8 +74,8 @@ pub(super) fn within_namespaces(
     channel: &mut Channel,
     setup: &Setup,
     texts: Option<OwnedFd>,
-    program: Identity,
-    warden: Option<OwnedFd>,
+    (program, warden): (Identity, Option<OwnedFd>),
+    cgroup: Grip,
 ) -> Result<(), Refusal> {
     let mut layers: Layers = [
         Layer::MountNamespace,
@@ -103,6 +106,8 @@ pub(super) fn within_namespaces(
         Layer::CgroupNamespace,
         sys::unshare(libc::CLONE_NEWCGROUP),
     );
+    // After the namespace, in which the kernel might refuse what it granted outside.
+    let controls = bound(setup, cgroup, &mut layers, &mut refusals);
     rustix::system::sethostname(b"cage").step("name the host")?;
 
     let proc = match tree::detached_proc() {
@@ -115,6 +120,8 @@ pub(super) fn within_namespaces(
             None
         }
     };
+    // Before the change of user, after which this process's own files in `/proc` are not its any more.
+    let victims = Victims::new(proc.as_ref());
     let no_ipc = forbid_system_v_ipc(proc.as_ref());
 
     let directories = tree::enter(setup, texts)?;
@@ -137,10 +144,6 @@ pub(super) fn within_namespaces(
         privileges::become_init(setup.attempt).step("change the user")?;
         forbid_nested_namespaces(proc.as_ref())
     };
-    if let Some(proc) = &proc {
-        // A host that refuses this only loses an order among victims.
-        let _ = write_setting(proc, "self/oom_score_adj", OOM_SCORE);
-    }
     privileges::seal_init().step("give up privileges")?;
     layers.add(Layer::NoCapabilities);
     layers.add(Layer::NoNewPrivileges);
@@ -166,7 +169,15 @@ pub(super) fn within_namespaces(
     };
     let nursery = match setup.servers.as_slice() {
         [] => None,
-        _ => Some(Nursery::open(setup, &empty, identity, walls.as_sys()).step("fork the nursery")?),
+        _ => {
+            let shut_in = ShutIn {
+                identity,
+                walls: walls.as_sys(),
+                groups: controls.as_ref().map_or(&[], Controls::doors),
+            };
+            let nursery = victims.first(|| Nursery::open(setup, &empty, shut_in));
+            Some(nursery.step("fork the nursery")?)
+        }
     };
     drop(empty);
     sys::unshare(libc::CLONE_NEWPID).step("make the programs' pid namespace")?;
@@ -204,13 +215,15 @@ pub(super) fn within_namespaces(
         walls,
         report: StartReport::new().step("map a page")?,
         processors: processors(),
+        controls,
+        victims,
     };
     init.live(channel, layers, &refusals);
     Ok(())
 }
 
 /// The init's life without namespaces, in the warden's own process.
-pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup) {
+pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup, cgroup: Grip) {
     let mut layers: Layers = [
         Layer::NoCapabilities,
         Layer::NoNewPrivileges,
@@ -219,7 +232,8 @@ pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup) {
     .into_iter()
     .collect();
     let mut refusals = Vec::new();
-    match Init::on_host(setup, &mut layers, &mut refusals) {
+    let controls = bound(setup, cgroup, &mut layers, &mut refusals);
+    match Init::on_host(setup, controls, &mut layers, &mut refusals) {
         Ok(mut init) => init.live(&mut channel, layers, &refusals),
         Err(refusal) => {
             let reason = refusal.text().into_bytes();
@@ -230,7 +244,12 @@ pub(super) fn without_namespaces(mut channel: Channel, setup: &Setup) {
 }
 
 impl Init {
-    fn on_host(setup: &Setup, layers: &mut Layers, refusals: &mut Vec<String>) -> Result<Self, Refusal> {
+    fn on_host(
+        setup: &Setup,
+        controls: Option<Controls>,
+        layers: &mut Layers,
+        refusals: &mut Vec<String>,
+    ) -> Result<Self, Refusal> {
         let proc = open(
             "/proc",
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -261,6 +280,7 @@ impl Init {
         };
         privileges::empty_bounding_set();
         rustix::process::set_child_subreaper(Pid::from_raw(1)).step("adopt lost processes")?;
+        let victims = Victims::new(Some(&proc));
         rustix::thread::set_no_new_privs(true).step("give up privileges")?;
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
             .step("give up privileges")?;
@@ -298,6 +318,8 @@ impl Init {
             walls,
             report: StartReport::new().step("map a page")?,
             processors: processors(),
+            controls,
+            victims,
         })
     }
 
@@ -432,6 +454,7 @@ impl Init {
         };
         let started = Instant::now();
         let resources = self.backstops(&limits);
+        self.begin(&limits)?;
         let execution = Execution {
             program: &program,
             arguments: &StringList::new(arguments),
@@ -439,11 +462,12 @@ impl Init {
             files: files.each_ref().map(OwnedFd::as_fd),
             service: None,
             limits: &resources,
+            groups: self.doors(),
             identity: self.identity,
             walls: self.walls.as_sys(),
             report: &self.report,
         };
-        let pid = match sys::execute(&execution, Parent::Caller) {
+        let pid = match self.victims.first(|| sys::execute(&execution, Parent::Caller)) {
             Ok(pid) => pid,
             Err(error) => {
                 self.census.check().map_err(Lost::Failed)?;
@@ -461,7 +485,7 @@ impl Init {
         let finish = self.watch(main, seq, limits, started).until_end(channel)?;
         Ok(match (self.report.take(), finish) {
             (Some((step, errno)), _) => not_started(step, io::Error::from_raw_os_error(errno)),
-            (None, finish) => told(seq, finish),
+            (None, finish) => self.told(seq, finish)?,
         })
     }
 
@@ -476,6 +500,7 @@ impl Init {
     ) -> Result<Reply, Lost> {
         let resources = self.backstops(&limits);
         let processes = self.processes_beside_servers(&limits);
+        self.begin(&limits)?;
         let Some(roster) = &mut self.roster else {
             let reason = match self.census.scope {
                 Scope::Namespace { .. } => format!("there is no fork server {server}"),
@@ -525,7 +550,32 @@ impl Init {
             wish: begun.wish,
             ..self.watch(main, seq, limits, begun.started)
         };
-        Ok(told(seq, watch.until_end(channel)?))
+        let finish = watch.until_end(channel)?;
+        self.told(seq, finish)
+    }
+
+    /// Where a program has to write a zero before it is executed.
+    fn doors(&self) -> &[OwnedFd] {
+        self.controls.as_ref().map_or(&[], Controls::doors)
+    }
+
+    /// Bounds all processes of the run that begins together. What the kernel kills from here on is the run's.
+    fn begin(&mut self, limits: &RunLimits) -> Result<(), Lost> {
+        match &mut self.controls {
+            Some(controls) => controls.begin(limits, self.scratch_bytes).map_err(Lost::Failed),
+            None => Ok(()),
+        }
+    }
+
+    /// The reply for what a run came to, with what the kernel did to it.
+    fn told(&self, seq: u64, finish: Finish) -> Result<Reply, Lost> {
+        let finish = match (finish, &self.controls) {
+            (Finish::Ended(ending), Some(controls)) => {
+                Finish::Ended(controls.told(ending).map_err(Lost::Failed)?)
+            }
+            (finish, _) => finish,
+        };
+        Ok(told(seq, finish))
     }
 
     fn watch<'a>(&'a self, main: Main<'a>, seq: u64, limits: RunLimits, started: Instant) -> Watch<'a> {
@@ -537,6 +587,7 @@ impl Init {
             started,
             wish: Wish::Run,
             processors: self.processors,
+            controls: self.controls.as_ref(),
         }
     }
 
@@ -606,6 +657,24 @@ fn grant(layers: &mut Layers, refusals: &mut Vec<String>, layer: Layer, result: 
     match result {
         Ok(()) => layers.add(layer),
         Err(error) => refusals.push(Refusal::of(layer.words(), error).text()),
+    }
+}
+
+/// Sets the group's first bounds: what cannot be set now cannot be set for a run.
+fn bound(setup: &Setup, cgroup: Grip, layers: &mut Layers, refusals: &mut Vec<String>) -> Option<Controls> {
+    refusals.extend(cgroup.refusals);
+    let mut controls = cgroup.controls?;
+    match controls.set(Bounds::without_program(setup.scratch_bytes)) {
+        Ok(()) => {
+            if controls.are_complete() {
+                layers.add(Layer::ControlGroup);
+            }
+            Some(controls)
+        }
+        Err(error) => {
+            refusals.push(Refusal::of(Layer::ControlGroup.words(), error).text());
+            None
+        }
     }
 }
 

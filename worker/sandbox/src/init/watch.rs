@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use super::cgroup::Controls;
 use super::processes::{Census, Scope};
 use super::server::{Heard, Server, Word};
 use crate::channel::{Channel, timespec};
@@ -41,6 +42,8 @@ pub(super) struct Watch<'a> {
     pub(super) wish: Wish,
     /// Processors that the program may use at once.
     pub(super) processors: u32,
+    /// What bounds all processes together, where the host has it.
+    pub(super) controls: Option<&'a Controls>,
 }
 
 /// The first process of a run, and who tells of its end.
@@ -277,7 +280,8 @@ impl Watch<'_> {
             seen.summed_at = Some(now);
             seen.memory_bytes = seen.memory_bytes.max(self.census.proportional_bytes(&count.pids));
         }
-        if seen.memory_bytes > self.limits.memory_bytes {
+        let killed = self.controls.is_some_and(Controls::have_killed);
+        if killed || seen.memory_bytes > self.limits.memory_bytes {
             seen.limit = Some(Limit::Memory);
         } else if seen.looked_cpu_us >= self.cpu_us() {
             seen.limit = Some(Limit::Cpu);
@@ -294,7 +298,8 @@ impl Watch<'_> {
         // Of a child that its server did not tell of only this is known: it was killed here.
         let (status, wall) = seen.main.unwrap_or((libc::SIGKILL, self.started.elapsed()));
         let cpu_us = seen.reaped_cpu_us.max(seen.looked_cpu_us);
-        let limit = if seen.memory_bytes > self.limits.memory_bytes {
+        let killed = self.controls.is_some_and(Controls::have_killed);
+        let limit = if killed || seen.memory_bytes > self.limits.memory_bytes {
             Some(Limit::Memory)
         } else if cpu_us > self.cpu_us() {
             Some(Limit::Cpu)

@@ -93,6 +93,48 @@ fn a_worker_that_is_killed_leaves_no_process() {
 }
 
 #[test]
+fn programs_go_before_their_cage_when_memory_is_used_up() {
+    let Some(first) = stand("programs_go_before_their_cage_when_memory_is_used_up") else {
+        return;
+    };
+    drop(first);
+    let mut worker = Command::new(PROBE)
+        .arg("hold")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(worker.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let children = |pid: u32| -> Vec<u32> {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_ascii_whitespace()
+            .map(|child| child.parse().unwrap())
+            .collect()
+    };
+    let score = |pid: u32| -> i32 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        text.trim().parse().unwrap()
+    };
+    let warden = line.trim().parse().unwrap();
+    let init = children(warden)[0];
+    // It has been executed when it has a child of its own; the init's score is its own again long before.
+    let program = (0..100_000).find_map(|_| {
+        std::thread::yield_now();
+        children(init)
+            .into_iter()
+            .find(|child| !children(*child).is_empty())
+    });
+    let program = program.unwrap();
+    let own = score(worker.id());
+    assert_eq!((score(warden), score(init), score(program)), (own, own, 800));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}
+
+#[test]
 fn a_dropped_cage_leaves_no_process() {
     let Some(mut stand) = stand("a_dropped_cage_leaves_no_process") else {
         return;

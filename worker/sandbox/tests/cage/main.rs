@@ -7,6 +7,7 @@
 
 mod ends;
 mod forks;
+mod groups;
 mod ladder;
 mod life;
 mod stand;

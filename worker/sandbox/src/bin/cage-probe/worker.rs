@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use roundhouse_sandbox::{
-    Cage, CageConfig, Ended, Flow, ForkServer, Holds, Run, RunEnd, RunLimits, Start, seal,
+    Cage, CageConfig, Ended, Flow, ForkServer, Holds, Level, Run, RunEnd, RunLimits, Start, seal,
 };
 
 use crate::{say, words_of_a_run};
@@ -54,7 +54,10 @@ fn serving() -> CageConfig {
 }
 
 fn cage() -> Cage {
-    let mut cage = Cage::start(&config()).unwrap();
+    load(Cage::start(&config()).unwrap())
+}
+
+fn load(mut cage: Cage) -> Cage {
     cage.load("probe", &fs::read("/proc/self/exe").unwrap()).unwrap();
     cage
 }
@@ -76,10 +79,37 @@ fn run(cage: &mut Cage, start: Start<'_>, limits: RunLimits) -> (RunEnd, String)
 
 /// Says the cage's pid and then waits for a program that never ends.
 pub(crate) fn hold() {
-    let mut cage = cage();
+    hold_in(cage());
+}
+
+/// The same where the host's namespaces are the programs'.
+pub(crate) fn hold_without_namespaces() {
+    hold_in(load(Cage::start_at(&config(), Level::Limits).unwrap()));
+}
+
+fn hold_in(mut cage: Cage) {
     say(&cage.pid().to_string());
     let argv = ["./probe".to_owned(), "daemon-and-wait".to_owned()];
     run(&mut cage, Start::Execute(&argv), LIMITS);
+}
+
+/// Has a program that wants memory that it may have; says how that went.
+pub(crate) fn fill_in_cage(mebibytes: &str) {
+    let mut cage = cage();
+    let stdin = seal(b"").unwrap();
+    let argv = ["./probe", "fill", mebibytes].map(str::to_owned);
+    let run = Run {
+        start: Start::Execute(&argv),
+        stdin: stdin.as_fd(),
+        limits: RunLimits {
+            memory_bytes: 1 << 30,
+            ..LIMITS
+        },
+    };
+    match cage.run(&run, &mut |_| Flow::Continue) {
+        Ok(end) => say(&format!("{:?}, {:?}", end.ended, end.crossed)),
+        Err(error) => say(&error.to_string()),
+    }
 }
 
 /// Runs many programs one after the other and says what is left of them.
