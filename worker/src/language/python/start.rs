@@ -85,7 +85,7 @@ const NATURAL_WORDS: [&str; 61] = [
 ];
 
 /// Words of programs that could see that their process was forked.
-const FRESH_WORDS: [&str; 14] = [
+const FRESH_WORDS: [&str; 13] = [
     "gc",
     "getrefcount",
     "gettotalrefcount",
@@ -98,9 +98,11 @@ const FRESH_WORDS: [&str; 14] = [
     "native_id",
     "get_native_id",
     "PYTHONPATH",
-    "proc",
     "sitecustomize",
 ];
+
+/// Where the system shows a process from below. No word: many a variable has that name.
+const PROCESSES: &[u8] = b"/proc";
 
 /// Encodings of source files under which ASCII stands for itself, in the form of [`cookie`].
 const PLAIN_ENCODINGS: [&str; 12] = [
@@ -124,6 +126,9 @@ pub fn start_of(program: &[u8], asked: StartMode) -> StartMode {
 }
 
 fn fastest(program: &[u8]) -> StartMode {
+    if program.windows(PROCESSES.len()).any(|bytes| bytes == PROCESSES) {
+        return StartMode::Fresh;
+    }
     if program.contains(&0) || !is_plain(program) {
         return StartMode::Natural;
     }
@@ -271,7 +276,7 @@ mod tests {
             ("from math import gcd", Fast),
             ("import gc", Fresh),
             ("# gc", Fresh),
-            ("process = 1; resources = []", Fast),
+            ("process = proc = 1; resources = []", Fast),
             ("open('/proc/self/maps')", Fresh),
             ("class A:\n def __del__(self): pass", Natural),
             ("x = '__del__'", Natural),
