@@ -109,26 +109,24 @@ fn compare(stand: &Stand, columns: &mut [Column], sample: &Sample) -> Vec<String
     for column in columns.iter_mut().filter(|column| column.mode() >= sample.mode) {
         let word = column.mode().word();
         match column.outcomes(stand, sample) {
-            // Another start then shows what the compiler has against it.
-            Err(reason) if reason.contains("does not compile") && plain.ended == Ended::Exit(1) => {}
+            Err(reason) if is_of_compiler(&plain, &reason) => {}
             Err(reason) => faults.push(format!("{}: `{word}` does not serve it: {reason}", sample.name)),
             Ok(outcomes) => {
-                let differs = |outcome: &&Outcome| !is_alike(sample, &plain, outcome);
-                faults.extend(outcomes.iter().find(differs).map(|outcome| {
-                    format!(
-                        "{}: plain\n{}`{word}`\n{}",
-                        sample.name,
-                        shown(&plain),
-                        shown(outcome)
-                    )
-                }));
+                let differing = outcomes.iter().find(|outcome| !is_alike(sample, &plain, outcome));
+                faults.extend(differing.map(|outcome| fault(sample, column.mode(), &plain, outcome)));
             }
         }
     }
     faults
 }
 
-fn is_alike(sample: &Sample, plain: &Outcome, other: &Outcome) -> bool {
+/// Whether a server's reason is the compiler's: a slower start then shows what that has against the program.
+pub(crate) fn is_of_compiler(executed: &Outcome, reason: &str) -> bool {
+    reason.contains("does not compile") && executed.ended == Ended::Exit(1)
+}
+
+/// Whether two outcomes are equal in what is compared.
+pub(crate) fn is_alike(sample: &Sample, plain: &Outcome, other: &Outcome) -> bool {
     plain.stdout == other.stdout
         && plain.ended == other.ended
         && (sample.stderr_varies || without_addresses(&plain.stderr) == without_addresses(&other.stderr))
@@ -143,6 +141,17 @@ fn without_addresses(text: &[u8]) -> String {
         let after = part.trim_start_matches(|character: char| character.is_ascii_hexdigit());
         format!("{before}0x{after}")
     })
+}
+
+/// Two outcomes that should be one.
+pub(crate) fn fault(sample: &Sample, mode: StartMode, executed: &Outcome, other: &Outcome) -> String {
+    let word = mode.word();
+    format!(
+        "{}: executed\n{}`{word}`\n{}",
+        sample.name,
+        shown(executed),
+        shown(other)
+    )
 }
 
 fn shown(outcome: &Outcome) -> String {

@@ -38,8 +38,7 @@ pub(crate) struct Stand {
 impl Stand {
     /// One for `python`, or else for the interpreter of these tests.
     pub(crate) fn of(python: Option<&Path>) -> Self {
-        let chosen = std::env::var_os("ROUNDHOUSE_TEST_PYTHON").map(PathBuf::from);
-        let interpreter = Interpreter::resolve(Language::Python3, python.or(chosen.as_deref())).unwrap();
+        let interpreter = interpreter(python);
         let files = tempfile::tempdir().unwrap();
         for (name, text) in interpreter.server_files() {
             fs::write(files.path().join(name), text).unwrap();
@@ -124,6 +123,12 @@ impl Stand {
             ended,
         }
     }
+}
+
+/// The interpreter `python`, or else the one of these tests.
+pub(crate) fn interpreter(python: Option<&Path>) -> Interpreter {
+    let chosen = std::env::var_os("ROUNDHOUSE_TEST_PYTHON").map(PathBuf::from);
+    Interpreter::resolve(Language::Python3, python.or(chosen.as_deref())).unwrap()
 }
 
 /// A standard input as the cages make it.
