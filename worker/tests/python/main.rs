@@ -6,6 +6,7 @@
 //!
 //! ROUNDHOUSE_TEST_PYTHON names another interpreter than the `python3` on PATH.
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+#![expect(clippy::print_stderr, reason = "a test that is left out says so")]
 
 mod caged;
 mod corpus;
