@@ -3,6 +3,5 @@
 
 mod hostile;
 mod load;
-mod long;
 mod published;
 mod stand;

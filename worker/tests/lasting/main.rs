@@ -1,10 +1,16 @@
-//! A worker that has judged for long: nothing grows, nothing is left behind.
+//! A worker that has judged for long: nothing grows, nothing is left behind. A process of its own, whose files and
+//! children are all the worker's.
+#![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+
+#[path = "../judging/stand.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod stand;
 
 use std::path::Path;
 
 use roundhouse_proto::StartMode;
 
-use crate::stand::{PLAIN, SUM, evaluation, judge_all, pool, tests, verdicts, work};
+use stand::{PLAIN, SUM, evaluation, judge_all, pool, tests, verdicts, work};
 
 /// Tests that are run unless `ROUNDHOUSE_LONG_TESTS` says otherwise.
 const TESTS: usize = 4_000;
