@@ -1,6 +1,6 @@
 //! How fast programs are judged, beside what one would do without a judge: ratios within one run, since machines are
 //! shared and differ. `cargo bench -p roundhouse-worker --bench judging [-- PART...]`; the parts are `tiny`, `mid`,
-//! `numpy`, `recorded` (needs `ROUNDHOUSE_SHARED`), `run` and `tools`.
+//! `numpy`, `recorded` (needs `ROUNDHOUSE_SHARED`), `run` and `tools`; `ROUNDHOUSE_PYTHON` names the interpreter.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "what was measured is printed")]
 
