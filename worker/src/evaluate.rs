@@ -3,9 +3,12 @@
 //! Stands between the link, which hands out work and fetches blobs, and the cage, which runs one program at a time.
 //! On the way of one program: [`Pool`] queues it for a cage → `judge` goes through the cases → `inputs` gives each
 //! run its standard input → the cage runs it → `comparator` and `clip` read its output as it comes → `verdict`.
-//! For a case of a function task `function` stands in the places of `inputs` and `comparator`.
-//! Expected outputs never enter a cage; a function's case does, since it is run. Nothing here talks to the coordinator or to a disk.
+//! For a case of a function task `function` stands in the places of `inputs` and `comparator`. Where a program of the
+//! user is to decide, `checker` stands in the place of `comparator`.
+//! No judged program sees an expected output: it is in a cage only while a checker runs there. A function's case is seen,
+//! since it is run. Nothing here talks to the coordinator or to a disk.
 
+mod checker;
 mod clip;
 mod comparator;
 #[cfg(test)]

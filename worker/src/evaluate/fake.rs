@@ -11,6 +11,7 @@ use roundhouse_proto::{
 };
 use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, Start};
 
+use super::checker;
 use super::runner::{CageFailure, CageSource, Runner};
 
 /// A run that a script is asked about.
@@ -21,6 +22,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) input: &'a str,
     /// Whether it is only to be compiled.
     pub(crate) compile: bool,
+    /// Names and texts of the files beside the program.
+    pub(crate) beside: &'a [(String, String)],
 }
 
 /// What a run writes, and how it ends; or how the cage fails.
@@ -43,7 +46,7 @@ impl FakeCages {
         }
     }
 
-    /// What was done, in order: `start`, `load PROGRAM`, `run INPUT`, `compile`.
+    /// What was done, in order: `start`, `load PROGRAM`, `add NAME`, `run INPUT`, `compile`, `check`.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log
             .lock()
@@ -65,6 +68,7 @@ impl CageSource for FakeCages {
         Ok(Box::new(FakeCage {
             cages: self.clone(),
             program: String::new(),
+            beside: Vec::new(),
         }))
     }
 }
@@ -72,6 +76,7 @@ impl CageSource for FakeCages {
 struct FakeCage {
     cages: FakeCages,
     program: String,
+    beside: Vec<(String, String)>,
 }
 
 impl Runner for FakeCage {
@@ -81,7 +86,15 @@ impl Runner for FakeCage {
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
         self.program = String::from_utf8_lossy(program).into_owned();
+        self.beside.clear();
         self.cages.note(format!("load {}", self.program));
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageFailure> {
+        self.cages.note(format!("add {name}"));
+        self.beside
+            .push((name.to_owned(), String::from_utf8_lossy(text).into_owned()));
         Ok(())
     }
 
@@ -89,17 +102,21 @@ impl Runner for FakeCage {
         let stdin: OwnedFd = run.stdin.try_clone_to_owned()?;
         let mut input = String::new();
         File::from(stdin).read_to_string(&mut input)?;
-        let compile =
-            matches!(run.start, Start::Execute(argv) if argv.last().is_some_and(|argument| argument == "-c"));
-        self.cages.note(if compile {
-            "compile".to_owned()
-        } else {
-            format!("run {input}")
+        let last = match run.start {
+            Start::Execute(argv) => argv.last().map(String::as_str),
+            Start::Fork(_) => None,
+        };
+        let compile = last == Some("-c");
+        self.cages.note(match last {
+            Some("-c") => "compile".to_owned(),
+            Some(file) if file == checker::FILES[2] => "check".to_owned(),
+            _ => format!("run {input}"),
         });
         let asked = Asked {
             program: &self.program,
             input: &input,
             compile,
+            beside: &self.beside,
         };
         let (output, mut end) = (self.cages.script)(&asked)?;
         for chunk in output.as_bytes().chunks(3) {

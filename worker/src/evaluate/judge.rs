@@ -12,15 +12,16 @@ use std::borrow::Cow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use roundhouse_proto::{CaseResult, Clip, EvaluateWork, EvaluationReport, TestSet, Verdict};
+use roundhouse_proto::{Case, CaseResult, Clip, EvaluateWork, EvaluationReport, TestSet, Verdict};
 use roundhouse_sandbox::{Crossed, Ended, Flow, RunEnd, RunLimits, Start};
 use tracing::{debug, warn};
 
+use super::checker::{self, Check};
 use super::comparator::Agreement;
 use super::function;
 use super::gate::{Company, Entry, Gate};
 use super::inputs::SealedInputs;
-use super::reading::Reading;
+use super::reading::{Read, Reading};
 use super::runner::{CageFailure, Seat, Ticket};
 use super::verdict::{Output, verdict_of};
 use crate::language::Interpreter;
@@ -58,6 +59,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) program: &'a [u8],
     /// What `work.tests` names.
     pub(crate) tests: &'a TestSet,
+    /// The text of the checker, where one decides.
+    pub(crate) checker: Option<&'a [u8]>,
     /// What all cages share.
     pub(crate) around: &'a Surroundings,
     /// Whether nobody wants the report any more.
@@ -249,7 +252,7 @@ impl Judge<'_> {
         let mut reading = Reading::new(self.work, self.program, test);
         let mut stopped_as_wrong = false;
         let pass = self.around.gate.enter(entry);
-        let end = seat.run(
+        let mut end = seat.run(
             (ticket, self.program),
             Start::Execute(&argv),
             stdin.as_fd(),
@@ -264,18 +267,45 @@ impl Judge<'_> {
                 }
             },
         )?;
-        let (output, stdout) = reading.finish();
-        let output = if stopped_as_wrong {
-            Output::StoppedAsWrong
-        } else {
-            output
+        let company = pass.company();
+        drop(pass);
+        let (read, stdout) = reading.finish();
+        let output = match read {
+            Read::Output(_) if stopped_as_wrong => Output::StoppedAsWrong,
+            Read::Output(output) => output,
+            Read::Kept(kept) => self.check(seat, test, &mut end, &kept)?,
         };
         Ok(Ran {
             end,
             output,
             stdout,
-            company: pass.company(),
+            company,
         })
+    }
+
+    /// What the checker says of a run's output; a run that has another verdict needs no checker. Where the checker fails,
+    /// its reason takes the place of what the program wrote to standard error.
+    fn check(
+        &self,
+        seat: &mut Seat,
+        case: &Case,
+        end: &mut RunEnd,
+        output: &[u8],
+    ) -> Result<Output, CageFailure> {
+        if verdict_of(end, Output::Agrees, self.work) != Verdict::Accepted {
+            return Ok(Output::Differs);
+        }
+        let check = Check {
+            interpreter: &self.around.interpreter,
+            checker: self.checker,
+            texts: [&case.input, output, &case.expected],
+        };
+        let _pass = self.around.gate.enter(Entry::Shared);
+        Ok(check.ask(seat)?.unwrap_or_else(|failure| {
+            warn!(%failure, "a checker failed");
+            end.stderr_tail = failure.to_string().into_bytes();
+            Output::Unjudged
+        }))
     }
 
     /// Whether the program's text compiles; a cage that fails at it says yes, and the next run finds a new cage.
@@ -340,7 +370,7 @@ fn run_limits(work: &EvaluateWork) -> RunLimits {
         cpu_ms: limits.cpu_ms,
         wall_ms: limits.wall_ms,
         memory_bytes: limits.memory_bytes,
-        output_bytes: limits.output_bytes,
+        output_bytes: checker::output_bytes_max(work),
         processes: limits.processes,
     }
 }

@@ -63,6 +63,8 @@ pub struct Evaluation {
     pub program: Bytes,
     /// The test set that `work.tests` names.
     pub tests: Arc<TestSet>,
+    /// The text of the checker that `work.comparator` names.
+    pub checker: Option<Bytes>,
     /// Which of two programs goes first.
     pub priority: Priority,
     /// Set when nobody wants the report any more. Dropping the future does the same.
@@ -288,6 +290,7 @@ impl Shared {
             work: &evaluation.work,
             program: &evaluation.program,
             tests: &evaluation.tests,
+            checker: evaluation.checker.as_deref(),
             around: &self.around,
             is_stopped: &|| {
                 evaluation.cancellation.is_cancelled() || reply.is_closed() || self.queue().closed

@@ -14,7 +14,7 @@ use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits, 
 use crate::language::{Interpreter, MAIN_FILE};
 
 /// What a program may write to its own files.
-const SCRATCH_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const SCRATCH_BYTES_MAX: u64 = 64 << 20;
 /// Files that a program may make.
 const SCRATCH_FILES_MAX: u64 = 4096;
 
@@ -35,6 +35,8 @@ pub(crate) trait Runner {
     fn isolation(&self) -> Isolation;
     /// Puts the program's text into it.
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure>;
+    /// Puts one further file beside the program; it stays until the next load.
+    fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageFailure>;
     /// Runs what was loaded.
     fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure>;
 }
@@ -82,6 +84,12 @@ impl Runner for Cage {
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
         Cage::load(self, MAIN_FILE, program).map_err(|error| CageFailure(chain(&error)))
+    }
+
+    fn add(&mut self, name: &str, _text: &[u8]) -> Result<(), CageFailure> {
+        Err(CageFailure(format!(
+            "this cage takes no file `{name}` beside a program"
+        )))
     }
 
     fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure> {
@@ -143,11 +151,7 @@ impl Seat {
         limits: RunLimits,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
     ) -> Result<RunEnd, CageFailure> {
-        // Out of its place while it runs: an early return leaves the seat empty.
-        let mut cage = match self.cage.take() {
-            Some(cage) => cage,
-            None => self.replace()?,
-        };
+        let mut cage = self.take()?;
         if self.loaded.take() != Some(ticket) {
             cage.load(program)?;
         }
@@ -155,6 +159,34 @@ impl Seat {
         self.cage = Some(cage);
         self.loaded = Some(ticket);
         Ok(end)
+    }
+
+    /// Runs a text that is no program to be judged once, with files beside it. Nothing of it is left for what runs next,
+    /// which is loaded anew. A cage that fails is dropped.
+    pub(crate) fn run_beside(
+        &mut self,
+        text: &[u8],
+        files: &[(&str, &[u8])],
+        run: &Run<'_>,
+        stdout: &mut dyn FnMut(&[u8]) -> Flow,
+    ) -> Result<RunEnd, CageFailure> {
+        let mut cage = self.take()?;
+        self.loaded = None;
+        cage.load(text)?;
+        for (name, text) in files {
+            cage.add(name, text)?;
+        }
+        let end = cage.run(run, stdout)?;
+        self.cage = Some(cage);
+        Ok(end)
+    }
+
+    /// The cage, out of its place while it runs: an early return leaves the seat empty.
+    fn take(&mut self) -> Result<Box<dyn Runner>, CageFailure> {
+        match self.cage.take() {
+            Some(cage) => Ok(cage),
+            None => self.replace(),
+        }
     }
 
     /// Drops the cage, with whatever is in it.
@@ -209,6 +241,10 @@ mod tests {
 
         fn load(&mut self, _program: &[u8]) -> Result<(), CageFailure> {
             Err(CageFailure("nothing is ever loaded here".to_owned()))
+        }
+
+        fn add(&mut self, _name: &str, _text: &[u8]) -> Result<(), CageFailure> {
+            Err(CageFailure("nothing is ever added here".to_owned()))
         }
 
         fn run(
