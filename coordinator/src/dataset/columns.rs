@@ -8,6 +8,7 @@
 //! against the bounds before anything is decoded, and what comes out is counted; within one page the decoder
 //! trusts the page's own header.
 
+mod footer;
 mod schema;
 mod values;
 
@@ -54,13 +55,12 @@ pub(super) fn read(origin: Origin<'_>, bytes: Bytes) -> Result<Rows, DatasetErro
 }
 
 fn read_file(origin: Origin<'_>, bytes: Bytes) -> Result<Rows, DatasetError> {
-    let damaged = |error: ParquetError| DatasetError::Damaged {
+    let unreadable = |why: &str| DatasetError::Damaged {
         path: origin.path.to_owned(),
-        what: format!(
-            "its metadata cannot be read ({})",
-            plain(&error.to_string(), QUOTED_CHARS_MAX)
-        ),
+        what: format!("its metadata cannot be read ({})", plain(why, QUOTED_CHARS_MAX)),
     };
+    let damaged = |error: ParquetError| unreadable(&error.to_string());
+    footer::check(&bytes).map_err(unreadable)?;
     let rows_max = origin.bounds.rows_max;
     let file = SerializedFileReader::new(bytes).map_err(damaged)?;
     let metadata = file.metadata();
