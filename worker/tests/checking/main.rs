@@ -1,5 +1,9 @@
 //! Checkers in real cages: they see what they are to see, judged programs do not, and their failures are ours.
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
+#![expect(
+    clippy::print_stderr,
+    reason = "what was left out is said where whoever runs the tests sees it"
+)]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

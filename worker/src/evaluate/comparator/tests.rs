@@ -172,7 +172,7 @@ fn token_is_a_number_only_in_plain_decimal_notation_of_ascii() {
             ("1000", "1_000", false),
             ("1000", "1,000", false),
             ("12", "\u{ff11}\u{ff12}", false),
-            ("12", "1\02", false),
+            ("12", "1\x002", false),
             ("12", "12\0", false),
             ("1", "+-1", false),
             ("1", "--1", false),
