@@ -461,6 +461,37 @@ fn a_schema_that_promises_more_columns_than_it_has_is_damage_and_takes_no_memory
     }
 }
 
+/// A page's header begins with field 1, its kind, and field 2, its size once decompressed.
+#[test]
+fn a_page_that_says_it_is_larger_than_the_bound_is_refused_before_there_is_room_for_it() {
+    let whole = file(&[row()]);
+    let start = [0x15, 0x00, 0x15];
+    let at = whole.windows(3).position(|bytes| bytes == start).unwrap() + start.len();
+    let bounds = Bounds {
+        decoded_bytes_max: 1 << 20,
+        ..Bounds::DEFAULT
+    };
+    assert_eq!(
+        load_within(&Written::new(&whole).path(), bounds)
+            .unwrap()
+            .problems,
+        vec![code_contests()]
+    );
+    // The decoder reads the number whatever kind its field is said to have.
+    for kind in [0x15, 0x16, 0x18] {
+        let larger = [
+            &whole[..at - 1],
+            &[kind, 0xfe, 0xff, 0xff, 0xff, 0x0f],
+            &whole[at + 1..],
+        ]
+        .concat();
+        assert_eq!(
+            failure_within(&larger, bounds),
+            "`FILE` unpacks to more than 1048576 bytes: it is damaged, or made to exhaust memory"
+        );
+    }
+}
+
 #[test]
 fn a_schema_of_groups_without_end_is_damage_and_no_crash() {
     // A file's metadata: field 1, a version, and field 2, a list of so many elements. Each has field 4, its name, and

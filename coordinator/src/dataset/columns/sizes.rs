@@ -1,8 +1,9 @@
-//! A look at a parquet file's schema before the decoder takes its word for it.
+//! What a parquet file says of its sizes, read before the decoder takes its word for it.
 //!
-//! The decoder makes room for as many columns as a group says it has, and goes as deep as groups lie in one another: a
-//! few wrong bytes would have it ask for more memory than there is, or run out of its stack, and either ends the process.
-//! Here is read what leads to those numbers and nothing else, by the Thrift compact protocol
+//! The decoder makes room for as many columns as a group of the schema says it has, goes as deep as groups lie in one
+//! another, and makes room for a page as large as its header says: a few wrong bytes would have it ask for more memory
+//! than there is, or run out of its stack, and either ends the process. Here is read what leads to those numbers and
+//! nothing else, by the Thrift compact protocol
 //! (apache/thrift, `doc/specs/thrift-compact-protocol.md`; apache/parquet-format, `parquet.thrift`).
 
 /// Bytes at the end of a file: the length of the footer, and the magic.
@@ -12,6 +13,10 @@ const DEPTH_MAX: usize = 32;
 /// Values within one another that are passed over.
 const NESTING_MAX: usize = 64;
 
+/// Field of a page's header: its size once decompressed.
+const UNCOMPRESSED: i64 = 2;
+/// Field of a page's header: the bytes that follow the header.
+const COMPRESSED: i64 = 3;
 /// Field of a file's metadata: its schema, a list of elements.
 const SCHEMA: i64 = 2;
 /// Field of an element: how many of the elements that follow are its own.
@@ -34,7 +39,7 @@ const STRUCT: u8 = 12;
 ///
 /// # Errors
 /// In a few words what does not fit. A file that has no room for its footer is left to the decoder.
-pub(super) fn check(file: &[u8]) -> Result<(), &'static str> {
+pub(super) fn check_schema(file: &[u8]) -> Result<(), &'static str> {
     let Some((rest, end)) = file.split_last_chunk::<END_BYTES>() else {
         return Ok(());
     };
@@ -42,7 +47,7 @@ pub(super) fn check(file: &[u8]) -> Result<(), &'static str> {
     let Some(start) = rest.len().checked_sub(length) else {
         return Ok(());
     };
-    let mut footer = Footer(&rest[start..]);
+    let mut footer = Thrift(&rest[start..]);
     let children = footer.children().ok_or("its schema breaks off")?;
     let mut open: Vec<usize> = Vec::new();
     for (place, own) in children.iter().enumerate() {
@@ -63,15 +68,52 @@ pub(super) fn check(file: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What is left of a footer. Every step takes at least one byte of it, or gives none.
-struct Footer<'a>(&'a [u8]);
+/// The sizes that the pages of a column chunk say they have once decompressed.
+///
+/// # Errors
+/// In a few words, in the place of the first page whose header cannot be read; none follows.
+pub(super) fn pages(chunk: &[u8]) -> impl Iterator<Item = Result<u64, &'static str>> {
+    let mut left = Thrift(chunk);
+    std::iter::from_fn(move || {
+        if left.0.is_empty() {
+            return None;
+        }
+        let page = left.page();
+        if page.is_none() {
+            left.0 = &[];
+        }
+        Some(page.ok_or("the header of a page breaks off"))
+    })
+}
 
-impl Footer<'_> {
+/// What is left of some bytes. Every step takes at least one of them, or gives none.
+///
+/// Where a field is looked for, its number is read whatever its kind is said to be: so does the decoder.
+struct Thrift<'a>(&'a [u8]);
+
+impl Thrift<'_> {
+    /// The size of the next page; passes over it.
+    fn page(&mut self) -> Option<u64> {
+        let (mut id, mut uncompressed, mut compressed) = (0, 0, 0);
+        while let Some(kind) = self.field(&mut id)? {
+            match id {
+                UNCOMPRESSED => uncompressed = self.size()?,
+                COMPRESSED => compressed = self.size()?,
+                _ => self.pass_over(kind, NESTING_MAX)?,
+            }
+        }
+        // Of the last page some may be missing: the decoder makes room for what it says all the same.
+        if self.take(compressed).is_none() {
+            self.0 = &[];
+        }
+        Some(uncompressed)
+    }
+
     /// For each element of the schema how many it says are its own; no element if there is no schema.
     fn children(&mut self) -> Option<Vec<usize>> {
         let mut id = 0;
         while let Some(kind) = self.field(&mut id)? {
-            if (id, kind) == (SCHEMA, LIST) {
+            if id == SCHEMA {
                 let (count, kind) = self.list()?;
                 if kind != STRUCT {
                     return None;
@@ -87,9 +129,8 @@ impl Footer<'_> {
     fn element(&mut self) -> Option<usize> {
         let (mut id, mut children) = (0, 0);
         while let Some(kind) = self.field(&mut id)? {
-            if (id, kind) == (CHILDREN, I32) {
-                // A negative number is refused by the decoder.
-                children = usize::try_from(self.signed()?).unwrap_or(0);
+            if id == CHILDREN {
+                children = usize::try_from(self.size()?).ok()?;
             } else {
                 self.pass_over(kind, NESTING_MAX)?;
             }
@@ -166,6 +207,12 @@ impl Footer<'_> {
             TRUE | FALSE => self.take(1),
             kind => self.pass_over(kind, nesting),
         }
+    }
+
+    /// A whole number of 32 bits; 0 for one below 0, which the decoder refuses. Of a larger one it takes the lower bits.
+    fn size(&mut self) -> Option<u64> {
+        let number = self.signed()? as i32;
+        Some(u64::try_from(number).unwrap_or(0))
     }
 
     fn signed(&mut self) -> Option<i64> {
