@@ -204,6 +204,10 @@ impl<W: Write> Console<W> {
         self.rule();
         let pass_at_1 = format!("{:.2}", figures.pass_at_1());
         self.fill(texts.pass_at_1, &[&pass_at_1, &figures.passed, &figures.total]);
+        if let Some(judgeable) = &figures.judgeable {
+            let rate = format!("{:.1}", judgeable.rate());
+            self.fill(texts.judgeable, &[&rate, &judgeable.passed, &judgeable.total]);
+        }
         self.fill(texts.total_time, &[&seconds(times.total_cs)]);
         for (template, part) in [
             (texts.generation_share, times.generation_cs),

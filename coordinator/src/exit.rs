@@ -29,5 +29,12 @@ pub fn code_of(error: &anyhow::Error) -> ExitCode {
     if error.is::<UsageError>() || error.is::<crate::dataset::SelectionError>() {
         return USAGE.into();
     }
+    #[cfg(feature = "local")]
+    if let Some(code) = error
+        .downcast_ref()
+        .and_then(crate::local::LocalWorkerError::exit_code)
+    {
+        return code.into();
+    }
     ExitCode::from(1)
 }

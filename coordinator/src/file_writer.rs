@@ -226,6 +226,8 @@ fn write(
                 report: report.clone(),
                 tests_raw: tests_raw.clone(),
                 tests_used: None,
+                program: None,
+                passed: None,
             };
             run_dir.write_round(spec.session.language, problem, &[ended], *round, &blobs)
         }
@@ -247,6 +249,7 @@ fn write(
                 generation: outcome.clone().ok(),
                 attempts: 0,
                 calls_unaccounted: 0,
+                rounds: Vec::new(),
             };
             run_dir.write_session(&spec.session, problem, &summary, &blobs)
         }

@@ -20,7 +20,7 @@ use crate::console::{self, Console, Counts, Generated, Mode, Terminal};
 use crate::endpoints::WorkerFlags;
 use crate::exit;
 use crate::interrupts::Interrupts;
-use crate::local::LocalWorkers;
+use crate::local::{IsolationFlags, LocalWorkers};
 use crate::prepare::{REFERENCE_MODEL, resume_command};
 use crate::recording::{self, RecordingError};
 use crate::report::figures::{Figures, Price};
@@ -43,6 +43,8 @@ pub struct Foreground<'a, W: Write> {
     endpoints: Option<WorkerFlags>,
     /// The end of generation was printed.
     generation_told: bool,
+    /// What the run came to was printed.
+    results_told: bool,
 }
 
 impl<'a, W: Write> Foreground<'a, W> {
@@ -64,6 +66,7 @@ impl<'a, W: Write> Foreground<'a, W> {
             console,
             endpoints,
             generation_told: false,
+            results_told: false,
         }
     }
 
@@ -106,7 +109,11 @@ impl<'a, W: Write> Foreground<'a, W> {
             generation_slots: workers,
             evaluation_slots: eval_workers,
             python: self.args.python.clone(),
-            unsafe_isolation: self.args.i_know_this_is_unsafe || is_ours,
+            isolation: IsolationFlags {
+                allow_weak_isolation: self.args.allow_weak_isolation,
+                i_know_this_is_unsafe: self.args.i_know_this_is_unsafe,
+                programs_are_ours: is_ours,
+            },
             endpoints: self.endpoints.take(),
         };
         let (stop, stopped) = watch::channel(false);
@@ -258,6 +265,10 @@ impl<'a, W: Write> Foreground<'a, W> {
                 self.generation_done(&times, eval_workers);
             }
             Progress::Judged { .. } => counts.settled += 1,
+            Progress::AllJudged(summary) => {
+                self.results(&summary, eval_workers);
+                bars.say("note: programs of rounds are still judged");
+            }
             Progress::Retried { index, job, reason } => {
                 let reason = one_line(&reason, MESSAGE_CHARS_MAX);
                 bars.say(&format!(
@@ -312,6 +323,7 @@ impl<'a, W: Write> Foreground<'a, W> {
             }
             RunStatus::Running | RunStatus::Complete => "no key works",
         };
+        crate::notices::audited(summary.audit);
         let reason = one_line(reason, MESSAGE_CHARS_MAX);
         crate::notices::note(&format!("the run is paused: {reason}"));
         let resume = resume_command(self.run_dir.path());
@@ -322,14 +334,22 @@ impl<'a, W: Write> Foreground<'a, W> {
         crate::notices::hint(&crate::notices::key_hint(endpoint, &resume));
     }
 
-    fn done(&mut self, summary: &RunSummary, eval_workers: u32) -> anyhow::Result<ExitCode> {
-        let n = self.spec.problems.len();
+    /// Prints what the run came to, once every problem is settled.
+    fn results(&mut self, summary: &RunSummary, eval_workers: u32) {
+        if std::mem::replace(&mut self.results_told, true) {
+            return;
+        }
         if !self.generation_told {
             self.generation_done(&summary.times, eval_workers);
         }
-        self.console.evaluation_done(&summary.times, n);
+        self.console
+            .evaluation_done(&summary.times, self.spec.problems.len());
+        self.console.results(&Figures::of(summary), &Price::default());
+    }
+
+    fn done(&mut self, summary: &RunSummary, eval_workers: u32) -> anyhow::Result<ExitCode> {
+        self.results(summary, eval_workers);
         let figures = Figures::of(summary);
-        self.console.results(&figures, &Price::default());
         self.console.saved(&self.run_dir.shown(), RESULTS_FILE);
         match &summary.status {
             RunStatus::Running | RunStatus::Complete | RunStatus::Incomplete { .. } => {
@@ -340,6 +360,7 @@ impl<'a, W: Write> Foreground<'a, W> {
         }
         self.run_dir.touch()?;
         crate::notices::note(&tail_note(self.spec.lang, &summary.times));
+        crate::notices::audited(summary.audit);
         let below = self.args.fail_under.filter(|least| figures.pass_at_1() < *least);
         if let Some((note, hint)) = way_on(&summary.status, &resume_command(self.run_dir.path())) {
             crate::notices::note(&note);

@@ -19,6 +19,8 @@ pub mod follow;
 #[cfg(feature = "local")]
 pub mod foreground;
 pub mod interrupts;
+pub mod judging;
+pub mod judging_args;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod notices;
@@ -26,6 +28,7 @@ pub mod prepare;
 pub mod preset;
 #[cfg(feature = "local")]
 pub mod prompts_command;
+pub mod quarantine;
 pub mod recording;
 pub mod registry;
 pub mod report;

@@ -7,6 +7,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use roundhouse_proto::Role;
+use roundhouse_worker::isolation::EXIT_REFUSED;
+pub use roundhouse_worker::isolation::IsolationFlags;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
@@ -31,8 +33,8 @@ pub struct LocalWorkers {
     pub evaluation_slots: u32,
     /// The Python 3 that programs are run with.
     pub python: Option<PathBuf>,
-    /// Whether programs run where nothing but resources is bounded.
-    pub unsafe_isolation: bool,
+    /// What was agreed to where programs cannot be shut in well.
+    pub isolation: IsolationFlags,
     /// What the generation worker is told of endpoints; none: it asks none, and gets no key either.
     pub endpoints: Option<WorkerFlags>,
 }
@@ -67,6 +69,16 @@ pub enum LocalWorkerError {
     },
 }
 
+impl LocalWorkerError {
+    /// The exit code that goes with it, where it has one of its own.
+    pub fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Refused { .. } => Some(EXIT_REFUSED),
+            Self::Start { .. } | Self::KeepsEnding { .. } => None,
+        }
+    }
+}
+
 impl LocalWorkers {
     /// Keeps one worker of each role alive until `stop` becomes true, then lets them end.
     ///
@@ -90,7 +102,7 @@ impl LocalWorkers {
             tokio::select! {
                 status = child.wait() => {
                     let status = status.map_err(|source| LocalWorkerError::Start { role, source })?;
-                    if status.code() == Some(i32::from(roundhouse_worker::join::EXIT_REFUSED)) {
+                    if status.code() == Some(i32::from(EXIT_REFUSED)) {
                         return Err(LocalWorkerError::Refused { role });
                     }
                     deaths = if started.elapsed() < EARLY { deaths + 1 } else { 1 };
@@ -138,9 +150,12 @@ impl LocalWorkers {
         if let Some(python) = &self.python {
             command.arg("--python").arg(python);
         }
-        if self.unsafe_isolation {
-            command.arg("--i-know-this-is-unsafe");
-        }
+        let agreed = [
+            ("--allow-weak-isolation", self.isolation.allow_weak_isolation),
+            ("--i-know-this-is-unsafe", self.isolation.i_know_this_is_unsafe),
+            ("--programs-are-ours", self.isolation.programs_are_ours),
+        ];
+        command.args(agreed.iter().filter(|(_, given)| *given).map(|(flag, _)| flag));
         match (role, &self.endpoints) {
             (Role::Gen, Some(flags)) => {
                 for at in &flags.endpoints {
@@ -191,6 +206,38 @@ mod tests {
     use super::*;
     use crate::endpoints::NamedUrl;
 
+    #[test]
+    fn what_was_agreed_to_is_told_to_the_workers() {
+        let workers = |isolation| LocalWorkers {
+            socket: "s".into(),
+            generation_slots: 1,
+            evaluation_slots: 1,
+            python: None,
+            isolation,
+            endpoints: None,
+        };
+        let told = |isolation| {
+            let command = workers(isolation).command(Role::Eval, "coordinator".into(), std::iter::empty());
+            let args = command.as_std().get_args().skip(11);
+            args.map(|arg| arg.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(IsolationFlags::default()), Vec::<String>::new());
+        let all = IsolationFlags {
+            allow_weak_isolation: true,
+            i_know_this_is_unsafe: true,
+            programs_are_ours: true,
+        };
+        assert_eq!(
+            told(all),
+            [
+                "--allow-weak-isolation",
+                "--i-know-this-is-unsafe",
+                "--programs-are-ours"
+            ]
+        );
+    }
+
     /// The arguments behind the usual ones, and the variables that are taken away.
     fn told(role: Role, endpoints: Option<WorkerFlags>) -> (Vec<String>, Vec<String>) {
         let workers = LocalWorkers {
@@ -198,7 +245,7 @@ mod tests {
             generation_slots: 3,
             evaluation_slots: 5,
             python: None,
-            unsafe_isolation: false,
+            isolation: IsolationFlags::default(),
             endpoints,
         };
         let variables = ["PATH", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN"].map(OsString::from);

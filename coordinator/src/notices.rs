@@ -5,12 +5,15 @@ use std::io::Write;
 use std::path::Path;
 
 use roundhouse_core::status::Stuck;
-use roundhouse_proto::Role;
+use roundhouse_core::summary::RunSummary;
+use roundhouse_proto::{Audit, Role};
 
 use crate::dataset::{DatasetError, Loaded, SelectionError};
 use crate::prepare::REFERENCE_MODEL;
+use crate::quarantine::QuarantineError;
 use crate::recording::Written;
 use crate::recording::playback::PlaybackError;
+use crate::report::number::percent;
 use crate::run_dir::RunDirError;
 
 /// Warnings about rows that are printed one by one; the rest is counted.
@@ -31,6 +34,11 @@ pub fn error(error: &anyhow::Error) {
             error
                 .downcast_ref::<PlaybackError>()
                 .and_then(PlaybackError::hint)
+        })
+        .or_else(|| {
+            error
+                .downcast_ref::<QuarantineError>()
+                .and_then(QuarantineError::hint)
         })
         .or_else(|| match error.downcast_ref::<RunDirError>() {
             Some(RunDirError::Make { .. }) => Some("name another directory with `--output-dir`".to_owned()),
@@ -97,6 +105,18 @@ pub fn loaded(loaded: &Loaded, model: &str) {
     }
 }
 
+/// What audits found, if that is anything: verdicts of a process that was started the faster way were not those of a
+/// fresh one.
+pub fn audited(audit: Audit) {
+    if audit.mismatched > 0 {
+        warning(&format!(
+            "{} of {} audited tests came to something else in a fresh interpreter, whose verdict stands",
+            audit.mismatched, audit.audited
+        ));
+        hint("`--zygote natural` or `--zygote fresh` starts programs in a way that they cannot notice");
+    }
+}
+
 /// What helps a run of this machine that cannot move; `resume` is the command that goes on with it.
 pub fn stuck_hint(stuck: &Stuck, resume: &str) -> String {
     match stuck {
@@ -117,7 +137,22 @@ pub fn stuck_hint(stuck: &Stuck, resume: &str) -> String {
             format!("Ctrl-C, then `{resume} --endpoint {first}`, or another of them")
         }
         Stuck::NoKey { endpoint, .. } => key_hint(Some(endpoint), resume),
+        Stuck::NoInterpreter { .. } => {
+            format!("Ctrl-C, then `{resume} --python PATH` with an interpreter that there is")
+        }
+        Stuck::OtherInterpreters { bound, .. } => {
+            format!("Ctrl-C, then `{resume} --python PATH` with a {bound}")
+        }
     }
+}
+
+/// What is said of a run of which only programs of rounds are still to be judged.
+pub fn only_rounds_left(run: &RunSummary) -> String {
+    let (passed, total) = (run.passed(), run.problems.len());
+    let percent = percent(passed as f64, total as f64);
+    format!(
+        "every problem is judged, Pass@1 is {percent:.2}% ({passed}/{total}); programs of rounds are still judged"
+    )
 }
 
 /// What helps where an endpoint refuses the key.
@@ -130,6 +165,8 @@ pub fn key_hint(endpoint: Option<&str>, resume: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use roundhouse_proto::Language;
+
     use super::*;
 
     #[test]
@@ -166,6 +203,19 @@ mod tests {
                 },
                 "mend the key of `deepseek`, then `coordinator run --resume d` goes on: what was answered is not asked \
                  again",
+            ),
+            (
+                Stuck::NoInterpreter {
+                    language: Language::Python3,
+                },
+                "Ctrl-C, then `coordinator run --resume d --python PATH` with an interpreter that there is",
+            ),
+            (
+                Stuck::OtherInterpreters {
+                    bound: "CPython 3.11".to_owned(),
+                    offered: vec!["CPython 3.12".to_owned()],
+                },
+                "Ctrl-C, then `coordinator run --resume d --python PATH` with a CPython 3.11",
             ),
         ] {
             assert_eq!(stuck_hint(&stuck, resume), hint);

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::blobs::Blobs;
 use crate::dataset::Loaded;
+use crate::judging::Judging;
 use crate::preset::SessionChoices;
 use crate::recording::playback::Playback;
 use crate::run_args::{ProblemNames, SpecArgs};
@@ -48,6 +49,8 @@ pub struct Plan<'a> {
     pub prompts: BTreeMap<String, Digest>,
     /// Those of them that are not built in.
     pub prompt_set: PromptSet,
+    /// What the flags of judging name in files.
+    pub judging: Judging,
     /// Generation slots asked for.
     pub workers: u32,
     /// Evaluation slots asked for.
@@ -102,6 +105,7 @@ impl Plan<'_> {
             spec.prompt_set = Some(Digest::of(&set));
             parts.push(set);
         }
+        parts.extend(self.judging.checker.clone());
         (spec, parts)
     }
 
@@ -175,6 +179,9 @@ impl Plan<'_> {
     fn spec(&self, started: Stamp, problems: Vec<ProblemSpec>) -> RunSpec {
         let args = self.args;
         let choices = SessionChoices::of(args, self.playback.map(Playback::settings));
+        let language = Language::Python3;
+        let (limits, limits_rule) = args.judging.limits(language);
+        let quarantine = self.judging.quarantine.as_ref();
         RunSpec {
             run: RunId(Uuid::new_v4()),
             started,
@@ -189,9 +196,10 @@ impl Plan<'_> {
                 sampling: choices.sampling,
                 max_rounds: choices.max_rounds,
                 tester: choices.tester,
-                language: Language::Python3,
+                language,
                 patch: choices.patch,
-                comparator: args.comparator,
+                comparator: self.judging.comparator,
+                // Those of the final program change what is judged, and not what a session is told.
                 limits: Limits::default(),
                 final_choice: choices.final_choice,
             },
@@ -200,18 +208,21 @@ impl Plan<'_> {
             prompts: self.prompts.clone(),
             prompt_set: None,
             evaluation: EvaluationSettings {
-                execution: roundhouse_proto::Execution::default(),
+                execution: args.judging.execution(),
                 tiers: args.tests.0.clone(),
-                comparator: args.comparator,
-                limits: Limits::default(),
+                comparator: self.judging.comparator,
+                limits,
+                limits_rule,
                 ignore_exit_status: args.ignore_exit_status,
                 timeouts_max: args.timeouts_max,
                 stop_on_first_failure: args.stop_on_first_failure,
+                mixed_versions: args.mixed_versions,
             },
             parallel: !args.sequential,
             staged: args.staged,
             workers: self.workers,
             eval_workers: self.eval_workers,
+            evaluate_rounds: args.evaluate_rounds,
             attempts_max: args.attempts_max,
             data_set: DataSet {
                 name: self.loaded.info.format.title().to_owned(),
@@ -224,6 +235,7 @@ impl Plan<'_> {
                 ),
                 rows: self.loaded.info.rows,
             },
+            quarantine: quarantine.map(|quarantine| quarantine.of_run(&self.problems)),
             problems,
         }
     }

@@ -12,6 +12,7 @@ pub mod number;
 mod provenance;
 pub mod read_back;
 pub mod readable;
+mod rounds;
 pub mod session;
 pub mod speedup;
 pub mod summary;

@@ -7,9 +7,10 @@ use std::str::FromStr;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use roundhouse_core::run::Lang;
-use roundhouse_proto::{Comparator, FinalChoice, Method, Speaker, TesterMode, Tier};
+use roundhouse_proto::{FinalChoice, Method, Speaker, TesterMode, Tier};
 
 use crate::endpoints::EndpointArgs;
+use crate::judging_args::{JudgingArgs, RuleChoice};
 use crate::preset::Preset;
 
 /// Flags that say what a new run is, beside those that `--resume` names: these may also be set in the environment,
@@ -49,7 +50,8 @@ pub struct RunArgs {
             "limit", "ids", "filter", "sequential", "parallel", "staged", "problem_names", "preset", "max_rounds",
             "temperature", "top_p", "max_tokens", "tester", "final_choice", "prompts", "tests", "comparator",
             "timeouts_max", "stop_on_first_failure", "ignore_exit_status", "no_patch", "attempts_max", "model_for",
-            "method", "lang",
+            "method", "lang", "mixed_versions", "evaluate_rounds", "zygote", "audit_rate", "no_cache", "time_limit",
+            "memory_limit", "quarantine",
         ]
     )]
     pub resume: Option<PathBuf>,
@@ -106,7 +108,10 @@ pub struct RunArgs {
         help_heading = "Judging"
     )]
     pub python: Option<PathBuf>,
-    /// Run programs even where the host lets nothing but resources be bounded
+    /// Run programs even where the host lets them be shut in only in part (isolation `partial`)
+    #[arg(long, help_heading = "Judging")]
+    pub allow_weak_isolation: bool,
+    /// Run programs even where nothing but resources can be bounded (isolation `none`); never as root
     #[arg(long, help_heading = "Judging")]
     pub i_know_this_is_unsafe: bool,
 
@@ -213,18 +218,23 @@ pub struct SpecArgs {
     /// Judge programs exactly as the coder wrote them: add no missing import and no call of `main()`
     #[arg(long, help_heading = "The session")]
     pub no_patch: bool,
+    /// Judge the program of every round too, behind everything else; summary.json gets Pass@1 by round, and how often
+    /// the tester was right. No model sees it
+    #[arg(long, help_heading = "The session")]
+    pub evaluate_rounds: bool,
 
     /// Which tests are judged: all, or some of public,private,generated
     #[arg(long, value_name = "TIERS", default_value = "all", value_parser = parse_tiers, help_heading = "Judging")]
     pub tests: Tiers,
-    /// By which rule outputs agree: code-contests, tokens, lines, exact, float, float:abs=1e-6,rel=1e-6
+    /// By which rule outputs agree: code-contests, tokens, lines, exact, float, float:abs=1e-6,rel=1e-6,
+    /// unordered-lines, or checker:FILE, a program that is given input, output and expected output
     #[arg(
         long,
         value_name = "RULE",
         default_value = "code-contests",
         help_heading = "Judging"
     )]
-    pub comparator: Comparator,
+    pub comparator: RuleChoice,
     /// After so many tests that timed out the rest count as timed out too; 0 runs all
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Judging")]
     pub timeouts_max: u32,
@@ -234,6 +244,12 @@ pub struct SpecArgs {
     /// An exit status other than 0 is no failure if the output is right
     #[arg(long, help_heading = "Judging")]
     pub ignore_exit_status: bool,
+    /// Let workers of any Python judge; otherwise all programs are judged by one minor version, that of the first
+    #[arg(long, help_heading = "Judging")]
+    pub mixed_versions: bool,
+    /// How processes are started and what they may use.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
     /// Attempts of a job that lose their worker before the problem is given up as an error
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "When things go wrong")]
     pub attempts_max: u32,

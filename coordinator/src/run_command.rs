@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use roundhouse_core::Event;
-use roundhouse_core::record::JobOutcome;
+use roundhouse_core::interpreter::minor;
+use roundhouse_core::record::{JobOutcome, RunRecord};
 use roundhouse_core::run::{ModelAt, RunSpec};
 use roundhouse_proto::{Language, PromptSet};
 use roundhouse_worker::generate::prompts;
@@ -21,6 +22,7 @@ use crate::driver::stamp;
 use crate::endpoints::{Endpoints, WorkerFlags};
 use crate::exit;
 use crate::foreground::Foreground;
+use crate::judging::Judging;
 use crate::notices;
 use crate::prepare::{self, Plan};
 use crate::prompts_command;
@@ -39,13 +41,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Asked for before anything is made: without it nothing can be judged.
     let interpreter = Interpreter::resolve(Language::Python3, args.python.as_deref())?;
     tracing::info!(interpreter = interpreter.name(), "programs are run with this");
-    drop(interpreter);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
     let code = match &args.resume {
-        Some(run_dir) => runtime.block_on(resume(args, run_dir)),
+        Some(run_dir) => runtime.block_on(resume(args, run_dir, interpreter.name())),
         None => runtime.block_on(start(args)),
     };
     // A thread that waits for a slow disk must not hold up the end: what counts is durable already.
@@ -92,6 +93,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     console.loading(loaded.info.format.title());
     let problems = dataset::select(&loaded.problems, spec.limit, &spec.ids, spec.filter.as_deref())?;
     notices::loaded(&loaded, &subject.model);
+    let judging = Judging::of(spec, &loaded)?;
 
     let started = stamp();
     let plan = Plan {
@@ -104,6 +106,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         problems,
         prompts: prompts::hashes(&prompt_set.templates),
         prompt_set,
+        judging,
         workers: args.workers(cores),
         eval_workers: args.eval_workers(cores),
     };
@@ -149,7 +152,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .await
 }
 
-async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
+async fn resume(args: &RunArgs, path: &Path, interpreter: &str) -> anyhow::Result<ExitCode> {
     let endpoints = endpoints(args)?;
     if let Some(file) = &args.record {
         recording::check(file)?;
@@ -184,6 +187,7 @@ async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
         return Ok(exit::NOTHING_TO_DO.into());
     }
     answerer::check_resumed(&spec, &endpoints)?;
+    check_interpreter(&spec, record, interpreter)?;
     let mut console = Console::new(std::io::stdout(), Texts::of(spec.lang));
     console.header();
     console.loading(&spec.data_set.name);
@@ -195,6 +199,20 @@ async fn resume(args: &RunArgs, path: &Path) -> anyhow::Result<ExitCode> {
     Foreground::new(args, run_dir, spec, cores(), console, flags)
         .follow_to_the_end(state, first)
         .await
+}
+
+/// Refuses to go on with a run by another interpreter than the one that judged its first programs.
+fn check_interpreter(spec: &RunSpec, record: Option<&RunRecord>, interpreter: &str) -> anyhow::Result<()> {
+    let bound = record.and_then(|record| record.interpreter.as_deref());
+    match bound {
+        Some(bound) if !spec.evaluation.mixed_versions && bound != minor(interpreter) => {
+            Err(exit::usage(format!(
+                "the run's programs are judged by {bound}, and this is {interpreter}\n\
+                 hint: name a {bound} with `--python PATH`; only a run that was begun with `--mixed-versions` takes any"
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What the generation worker of a run is told of endpoints; nothing where it asks none.
@@ -215,4 +233,47 @@ fn open_new_state(data_dir: &Path) -> anyhow::Result<State> {
         )));
     }
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::Fixture;
+
+    fn record(spec: &RunSpec, interpreter: Option<&str>) -> RunRecord {
+        RunRecord {
+            run: spec.run,
+            spec: roundhouse_proto::Digest::of(b"spec"),
+            first_grant_ms: None,
+            generation_slots: 0,
+            evaluation_slots: 0,
+            cores: 0,
+            finished: None,
+            cancelled: None,
+            endpoint: None,
+            interpreter: interpreter.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn run_goes_on_only_with_the_interpreter_that_judged_its_first_programs() {
+        let mut spec = Arc::unwrap_or_clone(Fixture::empty().run.spec);
+        let check = |spec: &RunSpec, bound: Option<&str>| {
+            let checked = check_interpreter(spec, Some(&record(spec, bound)), "CPython 3.12.1");
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&spec, None), Ok(()));
+        assert_eq!(check(&spec, Some("CPython 3.12")), Ok(()));
+        assert_eq!(
+            check(&spec, Some("CPython 3.11")),
+            Err(
+                "the run's programs are judged by CPython 3.11, and this is CPython 3.12.1\n\
+                 hint: name a CPython 3.11 with `--python PATH`; only a run that was begun with `--mixed-versions` \
+                 takes any"
+                    .to_owned()
+            )
+        );
+        spec.evaluation.mixed_versions = true;
+        assert_eq!(check(&spec, Some("CPython 3.11")), Ok(()));
+    }
 }

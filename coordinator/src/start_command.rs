@@ -402,6 +402,10 @@ impl Serving {
                 self.screen.say(format!("run {name} moves again"));
             }
             Progress::Stuck(reasons) => self.stuck(&name, &reasons),
+            Progress::AllJudged(summary) => {
+                let notice = crate::notices::only_rounds_left(&summary);
+                self.screen.say(format!("note: run {name}: {notice}"));
+            }
             Progress::Notice(notice) => {
                 let notice = one_line(&notice, MESSAGE_CHARS_MAX);
                 self.screen.say(format!("note: run {name}: {notice}"));

@@ -307,6 +307,7 @@ async fn watch(
         let read = read_back(&summary)?;
         follower.finish(&read);
         crate::notices::note(&tail_note(spec.lang, &read.times));
+        crate::notices::audited(read.figures.audit);
         Ok(ended(client, args, follower.run(), read.figures.pass_at_1()))
     };
     tokio::select! {

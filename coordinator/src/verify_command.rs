@@ -1,33 +1,45 @@
 //! `coordinator dataset verify`: judges every program that comes with the problems, as it is, each up to its first
 //! failing case. A check of the data set and of the judge at once.
 
+mod quarantine;
+
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::StreamExt;
+use roundhouse_core::run::QuarantineReason;
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    Comparator, Digest, EvaluateWork, Isolation, Language, Limits, Payload, Problem, Program, TestSet,
+    CaseResult, Comparator, Digest, EvaluateWork, Language, Limits, Payload, Problem, Program, TestSet,
     Verdict,
 };
 use roundhouse_worker::evaluate::Cancellation;
 use roundhouse_worker::evaluate::pool::{Evaluation, Pool, cages_for};
+use roundhouse_worker::isolation::{self, Admission, Host, IsolationFlags};
 use roundhouse_worker::language::Interpreter;
+use roundhouse_worker::log::say;
 use serde::Serialize;
 
 use crate::exit;
+use crate::judging_args::RuleChoice;
+use crate::quarantine::{Report, Target};
 
-/// Characters of an output that are kept: nobody reads them here.
+/// Characters of an output that are kept where nobody reads them.
 const OUTPUT_CHARS: u32 = 0;
+/// Characters of an output that are kept to see why it is not the expected one.
+const OUTPUT_CHARS_TO_COMPARE: u32 = 20_000;
 
 /// What is verified and how.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 every program is judged as the data set says · 1 error · 2 usage · 3 some are not")]
 pub struct VerifyArgs {
     /// The problems, with their programs
     #[arg(long, value_name = "FILE")]
@@ -35,15 +47,20 @@ pub struct VerifyArgs {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// By which rule outputs agree: code-contests, tokens, lines, exact, float, float:abs=1e-6,rel=1e-6
-    #[arg(long, value_name = "RULE", default_value = "code-contests")]
+    /// By which rule outputs agree: code-contests, tokens, lines, exact, float, float:abs=1e-6,rel=1e-6,
+    /// unordered-lines
+    #[arg(long, value_name = "RULE", default_value = "code-contests", value_parser = rule)]
     comparator: Comparator,
+    /// Write the problems of whose accepted programs half or more fail into this file, with the reasons, for `run
+    /// --quarantine`
+    #[arg(long, value_name = "FILE")]
+    write_quarantine: Option<PathBuf>,
     /// The Python 3 that programs are run with [default: `python3` on the PATH]
     #[arg(long, value_name = "PATH", env = "ROUNDHOUSE_PYTHON")]
     python: Option<PathBuf>,
-    /// Run programs even where the host lets nothing but resources be bounded
-    #[arg(long)]
-    i_know_this_is_unsafe: bool,
+    /// How well programs must be shut in.
+    #[command(flatten)]
+    isolation: IsolationFlags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,6 +86,9 @@ struct Judged {
     index: u32,
     verdict: Verdict,
     first_failing_case: Option<u32>,
+    /// What is known of it, to see why it failed.
+    #[serde(skip)]
+    failing: Option<CaseResult>,
 }
 
 impl Judged {
@@ -109,16 +129,19 @@ struct Verified {
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let loaded = crate::dataset::load(&args.problems)?;
     let interpreter = Interpreter::resolve(Language::Python3, args.python.as_deref())?;
+    // Before an hour of judging, not after it.
+    let target = args.write_quarantine.as_deref().map(Target::open).transpose()?;
+    let interpreter_name = interpreter.name().to_owned();
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let entry = std::env::current_exe().context("find this program's own file")?;
     let pool = Pool::start(entry, interpreter, cages_for(cores)).context("make the cages")?;
-    match pool.isolation() {
-        Isolation::None if !args.i_know_this_is_unsafe => bail!(
-            "this host lets nothing be shut in but resources (isolation `none`): it allows no user namespaces\n\
-             hint: `--i-know-this-is-unsafe` runs programs all the same; only for programs that you trust"
-        ),
-        Isolation::Full => {}
-        level => crate::notices::warning(&format!("isolation is `{level}`")),
+    match isolation::admit(pool.found(), args.isolation.agreed(), &Host::look()) {
+        Admission::Granted(None) => {}
+        Admission::Granted(Some(warning)) => say(&warning),
+        Admission::Refused(why) => {
+            say(&why);
+            return Ok(isolation::EXIT_REFUSED.into());
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -126,6 +149,13 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         .context("start the runtime")?;
     let verified = runtime.block_on(verify(args, &loaded.problems, &pool))?;
     print(&verified, args.json).context("write to standard output")?;
+    if let Some(target) = target {
+        let problems = quarantine::entries(&loaded.problems, &verified.programs);
+        let rule = args.comparator.to_string();
+        let report = Report::of(&loaded.info, rule, Limits::default(), &interpreter_name, problems);
+        crate::notices::note(&told(&report.counts(), loaded.problems.len()));
+        target.write(&report)?;
+    }
     let agree = verified.programs.iter().all(Judged::agrees);
     Ok(if agree {
         ExitCode::SUCCESS
@@ -203,7 +233,10 @@ fn judge(
             timeouts_max: 1,
             stop_on_first_failure: true,
             entry_point: problem.entry_point.clone(),
-            output_chars: OUTPUT_CHARS,
+            output_chars: match args.write_quarantine {
+                Some(_) => OUTPUT_CHARS_TO_COMPARE,
+                None => OUTPUT_CHARS,
+            },
         },
         program: text,
         tests,
@@ -216,22 +249,47 @@ fn judge(
         let report = report
             .await
             .with_context(|| format!("judge program {index} of `{source_id}`"))?;
-        let failing = report.cases.iter().find(|case| case.verdict != Verdict::Accepted);
-        let verdict = match failing {
+        let mut cases = report.cases.into_iter();
+        let failing = cases.find(|case| case.verdict != Verdict::Accepted);
+        let verdict = match &failing {
             Some(case) => case.verdict,
             None if has_tests => Verdict::Accepted,
             // Without a case nothing is shown.
             None => Verdict::InternalError,
         };
-        let first_failing_case = failing.map(|case| case.case);
+        let first_failing_case = failing.as_ref().map(|case| case.case);
         Ok(Judged {
             problem: source_id,
             kind,
             index,
             verdict,
             first_failing_case,
+            failing,
         })
     }
+}
+
+/// A rule that needs no program of its own.
+fn rule(text: &str) -> Result<Comparator, String> {
+    match text.parse::<RuleChoice>() {
+        Ok(RuleChoice::Known(rule)) => Ok(rule),
+        Ok(RuleChoice::Checker(_)) => Err("only `run` and `submit` take a checker".to_owned()),
+        Err(unknown) => Err(unknown.to_string()),
+    }
+}
+
+/// How many problems are in quarantine, and why.
+fn told(counts: &BTreeMap<QuarantineReason, usize>, problems: usize) -> String {
+    let n: usize = counts.values().sum();
+    let kinds: Vec<String> = counts
+        .iter()
+        .map(|(reason, n)| format!("{n} {}", reason.word()))
+        .collect();
+    let kinds = match kinds.is_empty() {
+        true => String::new(),
+        false => format!(": {}", kinds.join(", ")),
+    };
+    format!("{n} of {problems} problems cannot be judged{kinds}")
 }
 
 fn print(verified: &Verified, as_json: bool) -> std::io::Result<()> {
@@ -247,6 +305,7 @@ fn print(verified: &Verified, as_json: bool) -> std::io::Result<()> {
             index,
             verdict,
             first_failing_case,
+            failing: _,
         } = judged;
         let problem = crate::dataset::quote::plain(problem, 80);
         let at = first_failing_case.map_or_else(String::new, |case| format!(" on case {case}"));

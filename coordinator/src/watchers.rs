@@ -74,6 +74,7 @@ impl News {
             Progress::GenerationDone { generation_ms } => Self::GenerationDone {
                 generation_ms: *generation_ms,
             },
+            Progress::AllJudged(summary) => Self::Notice(crate::notices::only_rounds_left(summary)),
             Progress::Notice(notice) => Self::Notice(notice.clone()),
             Progress::Started { .. } | Progress::Stuck(_) => Self::Changed,
             Progress::Drained => {

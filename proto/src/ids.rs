@@ -51,6 +51,13 @@ pub enum JobKind {
     },
     /// The final evaluation.
     Evaluate,
+    /// A round's program, judged as a final one is; a program that several rounds have is judged for the first of them.
+    EvaluateRound {
+        /// Round of the session, from 0.
+        round: u32,
+        /// The program.
+        program: Digest,
+    },
 }
 
 /// One problem × one role: what is queued, leased and settled.
@@ -70,6 +77,7 @@ impl fmt::Display for JobId {
             JobKind::Generate => write!(f, "generate:{:03}", self.problem),
             JobKind::RoundTests { round, .. } => write!(f, "tests:{:03}:{round}", self.problem),
             JobKind::Evaluate => write!(f, "evaluate:{:03}", self.problem),
+            JobKind::EvaluateRound { round, .. } => write!(f, "evaluate:{:03}:{round}", self.problem),
         }
     }
 }

@@ -391,6 +391,12 @@ pub enum SessionEvent {
         tests_raw: Payload,
         /// The cases that the coder is told of, as text; none when no test ran.
         tests_used: Option<Payload>,
+        /// The program as it is run, patches included; none where that is `code` itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<Payload>,
+        /// Whether it passed the round's tests, or the tester's review; none when there was neither.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passed: Option<bool>,
     },
     /// The session is over.
     Finished(GenerationOutcome),
@@ -420,9 +426,11 @@ impl SessionEvent {
                 report,
                 tests_raw,
                 tests_used,
+                program,
                 ..
-            } => [Some(code), Some(report), Some(tests_raw), tests_used.as_mut()]
+            } => [Some(code), Some(report), Some(tests_raw)]
                 .into_iter()
+                .chain([tests_used.as_mut(), program.as_mut()])
                 .flatten()
                 .collect(),
             Self::Finished(outcome) => outcome.program.iter_mut().collect(),

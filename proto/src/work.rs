@@ -219,14 +219,20 @@ pub struct Priority(pub u8);
 impl Priority {
     /// Tests of a round: a session waits for them.
     pub const URGENT: Self = Self(0);
-    /// Everything else.
+    /// Sessions and final evaluations.
     pub const NORMAL: Self = Self(100);
+    /// Evaluations of rounds: nothing waits for them but the end of their run.
+    pub const LOWEST: Self = Self(200);
+
+    /// Those that jobs have, the first one first.
+    pub const ALL: [Self; 3] = [Self::URGENT, Self::NORMAL, Self::LOWEST];
 
     /// The priority of a job.
     pub fn of(job: &JobId) -> Self {
         match job.kind {
             crate::ids::JobKind::RoundTests { .. } => Self::URGENT,
             crate::ids::JobKind::Generate | crate::ids::JobKind::Evaluate => Self::NORMAL,
+            crate::ids::JobKind::EvaluateRound { .. } => Self::LOWEST,
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use roundhouse_proto::Digest;
+
 fn row(id: &str, inputs: &[&str], outputs: &[&str]) -> String {
     serde_json::json!({
         "name": id,
@@ -66,6 +68,16 @@ pub(crate) fn make(dir: &Path) {
     let call = "{\"source_id\": \"one\", \"position\": 1, \"speaker\": \"critic\"}\n";
     write("bad_recording.jsonl", format!("{head}\n{call}").as_bytes());
     write("recording.jsonl", format!("{head}\n").as_bytes());
+    let quarantine = |name: &str, sha256: &str, kind: &str| {
+        let problem = serde_json::json!({"position": 2, "source_id": "two", "kind": kind});
+        let file = serde_json::json!({
+            "roundhouse_quarantine": 1, "data_set": {"sha256": sha256}, "problems": [problem],
+        });
+        write(name, file.to_string().as_bytes());
+    };
+    let sha256 = Digest::of(good.as_bytes()).to_string();
+    quarantine("quarantine_of_other.json", &"0".repeat(64), "limit");
+    quarantine("quarantine_bad.json", &sha256, "slow");
     fs::create_dir(dir.join("directory")).unwrap();
     let template = |dir_name: &str, name: &str, text: &[u8]| {
         fs::create_dir(dir.join(dir_name)).unwrap();

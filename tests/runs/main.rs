@@ -1,6 +1,8 @@
 //! Whole runs of the real programs on the bundled problems: what the user sees and finds.
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+mod judging;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -82,6 +84,46 @@ fn bundled_problems_run_without_key_or_network_and_all_but_one_pass() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn rounds_are_judged_beside_the_run_and_change_nothing_of_what_it_comes_to() {
+    let summary_of = |flags: &[&str]| {
+        let place = Place::new();
+        let args = [&["run", "--model", "reference", "--limit", "6"], flags].concat();
+        let ran = place.coordinator(&args);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert_eq!(grep(&ran.stdout, &["Pass@1"]), 1, "{}", ran.stdout);
+        json(&place.run_dir().join("summary.json"))
+    };
+    let without = summary_of(&[]);
+    let with = summary_of(&["--evaluate-rounds"]);
+    assert_eq!(with["summary"]["pass_at_1"], without["summary"]["pass_at_1"]);
+    let keys = ["pass_by_round", "tester", "round_errors"];
+    assert!(keys.iter().all(|key| without["summary"][key].is_null()));
+
+    // The first program of a session is deliberately wrong, and its tests see that.
+    let last = &with["summary"]["pass_at_1"];
+    assert_eq!(with["summary"]["pass_by_round"], serde_json::json!([0.0, last]));
+    let tester = serde_json::json!({"agreed": 6, "false_alarms": 0, "missed": 0});
+    assert_eq!(with["summary"]["tester"], tester);
+    assert_eq!(with["summary"]["round_errors"], 0);
+    let rounds = &with["results"][0]["round_results"];
+    assert_eq!(
+        (&rounds[0]["passed"], &rounds[0]["tester"]),
+        (&false.into(), &false.into())
+    );
+    assert_eq!(rounds[1]["passed"], with["results"][0]["passed"]);
+    for (with, without) in with["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(without["results"].as_array().unwrap())
+    {
+        for key in ["code", "passed", "passed_tests", "rounds"] {
+            assert_eq!(with[key], without[key]);
+        }
+    }
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub(crate) const PACES: [(u32, u32); 10] = [
     (1, 4),
 ];
 
+/// Interpreters that the workers of a world judge programs with. The first two are the same for a run.
+pub(crate) const INTERPRETERS: [&str; 3] = ["CPython 3.11.7", "CPython 3.11.9", "CPython 3.12.1"];
+
 /// Something that goes wrong, or that people do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -94,6 +97,8 @@ pub(crate) struct Member {
     /// Evaluations beyond its slots that it offers room for.
     pub(crate) prefetch: u32,
     pub(crate) endpoints: Vec<String>,
+    /// What it judges programs with; nothing for some, which then judge none.
+    pub(crate) interpreters: Vec<&'static str>,
     /// It joins after so many steps at the earliest.
     pub(crate) joins_after: u32,
 }
@@ -105,6 +110,7 @@ impl Member {
             slots: [(Role::Gen, slots), (Role::Eval, slots)].into(),
             prefetch,
             endpoints: endpoints.to_vec(),
+            interpreters: INTERPRETERS.to_vec(),
             joins_after: 0,
         }
     }
@@ -227,6 +233,8 @@ impl Plan {
             staged,
             attempts_max: u32::MAX,
             model_at: ModelAt::Offline,
+            mixed_versions: false,
+            evaluate_rounds: true,
         };
         plan.order(&asked, 0, |problem| problem - 1);
         plan.members = vec![Member::of_all_work(2, 2, &[]); 3];
@@ -244,6 +252,8 @@ impl Plan {
             staged: false,
             attempts_max: u32::MAX,
             model_at: ModelAt::Offline,
+            mixed_versions: false,
+            evaluate_rounds: false,
         };
         plan.order(&asked, 0, |_| 4);
         let member = |role, slots| Member {
@@ -287,6 +297,8 @@ impl Plan {
             staged: chance.one_in(3),
             attempts_max: chance.pick(&[2, 3, u32::MAX, u32::MAX]).expect("there are some"),
             model_at,
+            mixed_versions: chance.one_in(3),
+            evaluate_rounds: chance.one_in(2),
         };
         let after = if n == 1 { 0 } else { chance.between(0, 300) };
         self.order(&asked, after, |_| chance.between(0, KINDS - 1));
@@ -299,6 +311,7 @@ impl Plan {
             slots: roles.iter().map(|role| (*role, chance.between(1, 3))).collect(),
             prefetch: chance.between(0, 2),
             endpoints,
+            interpreters: INTERPRETERS.into_iter().filter(|_| !chance.one_in(3)).collect(),
             joins_after,
         });
     }

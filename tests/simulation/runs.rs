@@ -57,6 +57,8 @@ pub(crate) struct Asked {
     pub(crate) staged: bool,
     pub(crate) attempts_max: u32,
     pub(crate) model_at: ModelAt,
+    pub(crate) mixed_versions: bool,
+    pub(crate) evaluate_rounds: bool,
 }
 
 impl Asked {
@@ -88,18 +90,22 @@ impl Asked {
             prompt_set: None,
             evaluation: EvaluationSettings {
                 execution: roundhouse_proto::Execution::default(),
+                limits_rule: roundhouse_core::run::LimitsRule::default(),
                 tiers: Tier::ALL.to_vec(),
                 comparator: Comparator::CodeContests,
                 limits: Limits::default(),
                 ignore_exit_status: false,
                 timeouts_max: 3,
                 stop_on_first_failure: false,
+                mixed_versions: self.mixed_versions,
             },
             parallel: self.parallel,
             staged: self.staged,
             workers: 2,
             eval_workers: 2,
+            evaluate_rounds: self.evaluate_rounds,
             attempts_max: self.attempts_max,
+            quarantine: None,
             data_set: DataSet {
                 name: "small".to_owned(),
                 path: "small.jsonl".to_owned(),

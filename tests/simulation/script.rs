@@ -34,6 +34,8 @@ pub(crate) struct Script {
     pub(crate) verdict: Result<u32, Failure>,
     /// Why the tests of its rounds cannot be run, if they cannot.
     pub(crate) tests_fail: Option<Failure>,
+    /// Why the programs of its rounds cannot be judged, if they cannot.
+    pub(crate) rounds_fail: Option<Failure>,
 }
 
 impl Script {
@@ -93,6 +95,7 @@ impl Script {
                 _ => Ok(problem % CASES),
             },
             tests_fail: (kind == 7).then(unreadable),
+            rounds_fail: problem.is_multiple_of(5).then(unreadable),
         }
     }
 
@@ -146,7 +149,13 @@ impl Beat {
             },
             Self::RoundEnd { round } => SessionEvent::RoundEnd {
                 round: *round,
-                code: round_program(problem, *round),
+                code: if round.is_multiple_of(2) {
+                    round_program(problem, *round)
+                } else {
+                    Payload::text("as the coder wrote it")
+                },
+                program: (!round.is_multiple_of(2)).then(|| round_program(problem, *round)),
+                passed: Some(false),
                 report: Payload::text("2 of 4 passed"),
                 tests_raw: Payload::text("cases"),
                 tests_used: None,
@@ -158,14 +167,25 @@ impl Beat {
     }
 }
 
-fn round_program(problem: u32, round: u32) -> Payload {
+/// The program of a round as it is run; of some problems that of the last round is the first one again.
+pub(crate) fn round_program(problem: u32, round: u32) -> Payload {
+    let round = if problem.is_multiple_of(3) && round == 2 {
+        0
+    } else {
+        round
+    };
     Payload::text(&format!("program of problem {problem} in round {round}"))
 }
 
 fn with_program(problem: u32) -> GenerationOutcome {
     GenerationOutcome {
         unaccounted: 0,
-        program: Some(Payload::text(&format!("final program of problem {problem}"))),
+        // Of every other problem it is that of its first round.
+        program: Some(if problem.is_multiple_of(2) {
+            round_program(problem, 0)
+        } else {
+            Payload::text(&format!("final program of problem {problem}"))
+        }),
         stop_reason: StopReason::Passed,
         patched: Vec::new(),
         notes: Vec::new(),
@@ -185,6 +205,11 @@ fn without_program() -> GenerationOutcome {
 /// The report of an evaluation; each lease writes another, so that it is known whose counts.
 pub(crate) fn report(job: &JobId, lease: LeaseId) -> Payload {
     Payload::text(&format!("report on {job} under lease {lease}"))
+}
+
+/// Cases that the program of a round passes.
+pub(crate) fn round_verdict(problem: u32, round: u32) -> u32 {
+    (problem + round) % (CASES + 1)
 }
 
 /// How long a slot is busy with an evaluation under a lease, in milliseconds.

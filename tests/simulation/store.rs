@@ -93,7 +93,8 @@ impl Disk {
                 }
                 Write::Job(record) => self.check_job(record, ledger),
                 Write::Session(record) => self.check_session(record, ledger),
-                Write::Run(_) | Write::Pending(_) | Write::Written(_) => {}
+                Write::Run(record) => self.check_run(record),
+                Write::Pending(_) | Write::Written(_) => {}
             }
             self.put(write);
         }
@@ -139,6 +140,22 @@ impl Disk {
             }
             Write::Pending(file) => drop(self.pending.insert(file)),
             Write::Written(file) => drop(self.pending.remove(&file)),
+        }
+    }
+
+    /// What a run chose it stays with.
+    fn check_run(&self, record: &RunRecord) {
+        let Some(before) = self.runs.get(&record.run) else {
+            return;
+        };
+        for (before, after) in [
+            (&before.endpoint, &record.endpoint),
+            (&before.interpreter, &record.interpreter),
+        ] {
+            assert!(
+                before.is_none() || before == after,
+                "{before:?} was chosen, then {after:?}"
+            );
         }
     }
 

@@ -14,6 +14,11 @@ use roundhouse_proto::{Failure, Isolation, JobId, JobKind, Language, LeaseId, Pa
 use crate::plan::Member;
 use crate::runs::worker_id;
 
+/// Processor cores of each host: fewer than its workers have slots for, now and then fewer than it has workers.
+const HOST_CORES: [u32; 2] = [4, 2];
+/// Least number of evaluations that a worker is handed beyond those it may run at once, as the core has it.
+const AHEAD_MIN: u32 = 2;
+
 /// Where a worker stands with its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -103,6 +108,8 @@ pub(crate) struct Worker {
     /// Endpoints that it asks nothing more.
     pub(crate) benched: BTreeSet<String>,
     pub(crate) pings: u64,
+    /// Programs that it may run at once, as it was told on this link.
+    pub(crate) share: Option<u32>,
 }
 
 impl Worker {
@@ -118,6 +125,7 @@ impl Worker {
             refused: BTreeSet::new(),
             benched: BTreeSet::new(),
             pings: 0,
+            share: None,
         }
     }
 
@@ -138,13 +146,15 @@ impl Worker {
             name: format!("worker {}", self.n),
             slots: self.member.slots.clone(),
             languages: if is_evaluating {
-                vec![(Language::Python3, "3.11.7".to_owned())]
+                let interpreters = self.member.interpreters.iter();
+                let interpreters = interpreters.map(|name| (Language::Python3, (*name).to_owned()));
+                interpreters.collect()
             } else {
                 Vec::new()
             },
             isolation: is_evaluating.then_some(Isolation::Full),
-            cores: 8,
-            boot_id: format!("host {}", self.n % 2),
+            cores: HOST_CORES[self.n % HOST_CORES.len()],
+            boot_id: format!("host {}", self.n % HOST_CORES.len()),
             labels: BTreeMap::new(),
             endpoints: if self.member.slots.contains_key(&Role::Gen) {
                 self.member.endpoints.iter().map(endpoint).collect()
@@ -172,9 +182,26 @@ impl Worker {
         u32::try_from(held.count()).expect("it is small")
     }
 
+    /// Jobs of a role that it is handed at most, but for urgent ones: no more than its share of its host makes use of.
+    pub(crate) fn room(&self, role: Role) -> u32 {
+        let offered = self.member.room(role);
+        match role {
+            Role::Gen => offered,
+            Role::Eval => {
+                let share = self.share.unwrap_or(0);
+                offered.min(share + share.div_ceil(2).max(AHEAD_MIN))
+            }
+        }
+    }
+
+    /// Whether it has something to judge programs with.
+    pub(crate) fn can_judge(&self) -> bool {
+        !self.member.interpreters.is_empty()
+    }
+
     /// Those that are no tests of a round.
     pub(crate) fn held_normal(&self, role: Role) -> u32 {
-        let is_normal = |task: &&Task| Priority::of(&task.job) == Priority::NORMAL;
+        let is_normal = |task: &&Task| Priority::of(&task.job) >= Priority::NORMAL;
         let held = self.tasks.values().filter(|task| role_of(&task.job) == role);
         u32::try_from(held.filter(is_normal).count()).expect("it is small")
     }
@@ -193,6 +220,6 @@ impl Worker {
 pub(crate) fn role_of(job: &JobId) -> Role {
     match job.kind {
         JobKind::Generate => Role::Gen,
-        JobKind::RoundTests { .. } | JobKind::Evaluate => Role::Eval,
+        JobKind::RoundTests { .. } | JobKind::Evaluate | JobKind::EvaluateRound { .. } => Role::Eval,
     }
 }

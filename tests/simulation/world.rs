@@ -68,6 +68,20 @@ pub(crate) struct World {
     retried_n: u32,
     /// Endpoints that the coordinator knows a worker to offer, by link.
     offers: BTreeMap<LinkId, BTreeSet<String>>,
+    /// Workers that run programs and are joined as far as the coordinator has heard.
+    seats: BTreeMap<LinkId, Seat>,
+}
+
+/// A joined worker on its host.
+#[derive(Clone, Debug)]
+struct Seat {
+    host: String,
+    /// Processor cores of the host.
+    cores: u32,
+    /// Programs that it could run at once if the host were its own.
+    most: u32,
+    /// Those that it may run at once, as it was told last.
+    share: Option<u32>,
 }
 
 impl World {
@@ -113,6 +127,7 @@ impl World {
             dropped_n: 0,
             retried_n: 0,
             offers: BTreeMap::new(),
+            seats: BTreeMap::new(),
             plan,
         }
     }
@@ -147,6 +162,12 @@ impl World {
             .collect()
     }
 
+    /// What a planned run is asked to do.
+    fn spec(&self, run: RunId) -> &RunSpec {
+        let mut runs = self.plan.runs.iter().map(|run| &run.spec);
+        runs.find(|spec| spec.run == run).expect("it is planned")
+    }
+
     fn summary(&self, run: RunId) -> RunSummary {
         self.coordinator.summary(run).expect("the run was submitted")
     }
@@ -157,6 +178,7 @@ impl World {
         let mut outbox = Outbox::default();
         self.coordinator.handle(self.now(), event, &mut outbox);
         self.check_offers(&outbox);
+        self.check_shares(&outbox);
         self.committer.take(outbox);
     }
 
@@ -219,6 +241,7 @@ impl World {
             Progress::GenerationStarted { .. }
             | Progress::GenerationEnded { .. }
             | Progress::GenerationDone { .. }
+            | Progress::AllJudged(_)
             | Progress::Started { .. }
             | Progress::Stuck(_)
             | Progress::Notice(_)
@@ -243,6 +266,7 @@ impl World {
         self.committer = Committer::default();
         self.links.drop_coordinator_ends(&mut self.chance);
         self.offers.clear();
+        self.seats.clear();
         self.to_write.clear();
         self.written.clear();
         self.asked.clear();

@@ -128,17 +128,24 @@ impl BlobClient {
         if let Some(blob) = cached {
             return Ok(blob);
         }
+        let blob = self.fetch_past_cache(digest).await?;
+        self.cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(digest, blob.clone());
+        Ok(blob)
+    }
+
+    /// As [`Self::fetch`], for one who keeps what comes of it: it is not looked for in memory, nor kept there.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn fetch_past_cache(&self, digest: Digest) -> Result<Bytes, Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.read(digest).await {
-                Ok(blob) => {
-                    self.cache
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .put(digest, blob.clone());
-                    return Ok(blob);
-                }
+                Ok(blob) => return Ok(blob),
                 Err(error) if tries >= error.tries_max() => {
                     return Err(failure("fetch", digest, tries, &error));
                 }

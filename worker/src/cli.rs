@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use roundhouse_proto::{CoordinatorAddress, Role};
 
+use crate::isolation::IsolationFlags;
 use crate::judge_command::JudgeArgs;
 use crate::llm::endpoint::EndpointFlags;
 
@@ -58,9 +59,9 @@ pub struct JoinArgs {
     /// Where models are reached.
     #[command(flatten)]
     pub endpoints: EndpointFlags,
-    /// Run programs even where the host lets nothing be shut in but resources
-    #[arg(long)]
-    pub i_know_this_is_unsafe: bool,
+    /// How well programs must be shut in.
+    #[command(flatten)]
+    pub isolation: IsolationFlags,
     /// End when standard input ends: whoever started this worker is gone
     #[arg(long, hide = true)]
     pub with_parent: bool,

@@ -1,16 +1,21 @@
 //! Evaluation: programs in, reports out.
 //!
 //! Stands between the link, which hands out work and fetches blobs, and the cage, which runs one program at a time.
-//! On the way of one program: [`Pool`] queues it for a cage → `judge` goes through the cases → `inputs` gives each
-//! run its standard input → the cage runs it → `comparator` and `clip` read its output as it comes → `verdict`.
+//! On the way of one program: [`Pool`] looks for its report in `cache` and else puts it on the `board` → its `course`
+//! says which run is next → `judge` makes that run: `inputs` gives it its standard input, the cage runs it, `comparator`
+//! and `clip` read its output as it comes → `verdict` → the `course` takes it up in order, `audit` compares.
 //! For a case of a function task `function` stands in the places of `inputs` and `comparator`. Where a program of the
 //! user is to decide, `checker` stands in the place of `comparator`.
 //! No judged program sees an expected output: it is in a cage only while a checker runs there. A function's case is seen,
 //! since it is run. Nothing here talks to the coordinator or to a disk.
 
+mod audit;
+mod board;
+mod cache;
 mod checker;
 mod clip;
 mod comparator;
+mod course;
 #[cfg(test)]
 mod fake;
 mod function;
@@ -20,6 +25,7 @@ mod judge;
 pub mod pool;
 mod reading;
 mod runner;
+mod step;
 mod verdict;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use roundhouse_proto::link::{EndpointOffer, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
-use roundhouse_proto::{Isolation, Language, Role, WorkerId};
+use roundhouse_proto::{Language, Role, WorkerId};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
@@ -19,6 +19,7 @@ use crate::blob_client::BlobClient;
 use crate::cli::JoinArgs;
 use crate::evaluate::pool::{Pool, cages_for};
 use crate::generate::prompts::Prompts;
+use crate::isolation::{self, Admission, EXIT_REFUSED, Host};
 use crate::language::Interpreter;
 use crate::link::Link;
 use crate::llm::chat::{Delivery, Manner};
@@ -29,8 +30,6 @@ use crate::log::say;
 use crate::notices::{Console, Notices};
 use crate::slots::Slots;
 
-/// The exit code of a worker that cannot work on this machine, so that nobody starts it again.
-pub const EXIT_REFUSED: u8 = 78;
 /// Grants that wait to be taken up; as many as were asked for fit.
 const GRANTS_MAX: usize = 8_192;
 
@@ -111,6 +110,7 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
     let prompts = Arc::new(Prompts::new(&BTreeMap::new()).context("read the prompts")?);
     let blobs = BlobClient::new(args.coordinator.channel());
     let slots = Arc::new(Slots::new(Arc::clone(&link), blobs, prompts, pool, models));
+    let sharing = tokio::spawn(Arc::clone(&slots).keep_to_share());
     let serving = tokio::spawn(slots.serve(grants));
     let leaving = tokio::spawn(leave_when_told(Arc::clone(&link), ends));
     let span = tracing::error_span!("link", coordinator = %args.coordinator);
@@ -120,6 +120,7 @@ async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
         .await;
     leaving.abort();
     serving.abort();
+    sharing.abort();
     stayed?;
     Ok(ExitCode::SUCCESS)
 }
@@ -164,24 +165,11 @@ fn start_pool(args: &JoinArgs, slots: u32) -> anyhow::Result<Result<Pool, ExitCo
     let slots = NonZeroUsize::new(slots as usize).unwrap_or(NonZeroUsize::MIN);
     let entry = std::env::current_exe().context("find this program's own file")?;
     let pool = Pool::start(entry, interpreter, cages_for(slots)).context("make the cages")?;
-    match pool.isolation() {
-        Isolation::Full => {}
-        Isolation::FullNocg | Isolation::Partial => say(&format!(
-            "warning: isolation is `{}`: programs run in namespaces with a read-only root, without rights and with \
-             resource limits, but without a system-call filter and without a cgroup",
-            pool.isolation()
-        )),
-        Isolation::None if args.i_know_this_is_unsafe => say(
-            "warning: isolation is `none`: programs run as this user with resource limits only, and can read and \
-             change whatever this user can",
-        ),
-        Isolation::None => {
-            say(
-                "error: this host lets nothing be shut in but resources (isolation `none`): it allows no user \
-                 namespaces\nhint: allow them (`sysctl user.max_user_namespaces=10000`; in a container, a seccomp \
-                 profile that lets `clone`, `unshare` and `mount` through)\nhint: `--i-know-this-is-unsafe` runs \
-                 programs all the same; only for programs that you trust",
-            );
+    match isolation::admit(pool.found(), args.isolation.agreed(), &Host::look()) {
+        Admission::Granted(None) => {}
+        Admission::Granted(Some(warning)) => say(&warning),
+        Admission::Refused(why) => {
+            say(&why);
             return Ok(Err(EXIT_REFUSED.into()));
         }
     }

@@ -16,12 +16,15 @@ use anyhow::Context;
 use bytes::Bytes;
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    Case, CaseResult, Comparator, Digest, EvaluateWork, Isolation, Language, Payload, TestSet, Tier, Verdict,
+    Case, CaseResult, Comparator, Digest, EvaluateWork, Execution, Isolation, Language, Payload, StartMode,
+    TestSet, Tier, Verdict,
 };
 use serde::Serialize;
 
 use crate::evaluate::{Cancellation, Evaluation, Pool};
+use crate::isolation::{self, Admission, EXIT_REFUSED, Host, IsolationFlags};
 use crate::language::Interpreter;
+use crate::log::say;
 use lines::{Line, LineError, Rule};
 
 /// Bytes of a file of programs.
@@ -46,6 +49,13 @@ pub struct JudgeArgs {
     /// Python interpreter that runs the programs [default: `python3` on PATH]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+    /// How programs are started: `fast` forks an interpreter that has compiled the program, `natural` one that has
+    /// read nothing of it, `fresh` starts one for every case; a program that would notice is started more slowly
+    #[arg(long, value_name = "fast|natural|fresh", default_value_t = StartMode::Fast)]
+    zygote: StartMode,
+    /// How well programs must be shut in.
+    #[command(flatten)]
+    isolation: IsolationFlags,
 }
 
 /// Why nothing was judged.
@@ -90,8 +100,8 @@ struct Judged<'a> {
     isolation: Isolation,
 }
 
-/// Judges the programs of a file and writes one JSON line for each to standard output, flushed. Ends with 0, or with
-/// 3 if some could not be judged for reasons of ours.
+/// Judges the programs of a file and writes one JSON line for each to standard output, flushed. Ends with 0, with 3 if
+/// some could not be judged for reasons of ours, or with 78 if this host does not shut programs in well enough.
 ///
 /// # Errors
 /// The file cannot be read or one of its lines is wrong (nothing is judged then), there is no interpreter or no
@@ -100,12 +110,20 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
     let lines = read(&args.cases)?;
     let interpreter = Interpreter::resolve(Language::Python3, args.python.as_deref())?;
     let pool = Pool::start(PathBuf::from(THIS_EXECUTABLE), interpreter, NonZeroUsize::MIN)?;
+    match isolation::admit(pool.found(), args.isolation.agreed(), &Host::look()) {
+        Admission::Granted(None) => {}
+        Admission::Granted(Some(warning)) => say(&warning),
+        Admission::Refused(why) => {
+            say(&why);
+            return Ok(EXIT_REFUSED.into());
+        }
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .context("start the runtime")?;
     let mut code = ExitCode::SUCCESS;
     for (line, checker) in lines {
-        let (id, evaluation) = evaluation(line, checker);
+        let (id, evaluation) = evaluation(line, checker, args.zygote);
         let report = runtime.block_on(pool.evaluate(evaluation))?;
         let [result] = report.cases.as_slice() else {
             anyhow::bail!("one case was judged, but the report has {}", report.cases.len());
@@ -186,7 +204,7 @@ fn parse(bytes: &[u8], file: &str) -> Result<Vec<Line>, FileError> {
         .collect()
 }
 
-fn evaluation(line: Line, checker: Option<Bytes>) -> (serde_json::Value, Evaluation) {
+fn evaluation(line: Line, checker: Option<Bytes>, start: StartMode) -> (serde_json::Value, Evaluation) {
     // Equal inputs share one sealed file.
     let tests = Digest::of(line.input.as_bytes());
     let case = Case {
@@ -196,7 +214,12 @@ fn evaluation(line: Line, checker: Option<Bytes>) -> (serde_json::Value, Evaluat
     };
     let evaluation = Evaluation {
         work: EvaluateWork {
-            execution: roundhouse_proto::Execution::default(),
+            execution: Execution {
+                start,
+                // Each line is judged for itself, with times of its own.
+                reuse: false,
+                ..Execution::default()
+            },
             program: Payload::Inline(Bytes::new()),
             language: line.language,
             tests,
@@ -295,7 +318,7 @@ mod tests {
         let text = Some(Bytes::from_static(b"exit(0)"));
         assert_eq!(lines.len(), 2);
         for (line, checker) in lines {
-            let (_, evaluation) = evaluation(line, checker);
+            let (_, evaluation) = evaluation(line, checker, StartMode::Fresh);
             let program = Digest::of(b"exit(0)");
             assert_eq!(evaluation.work.comparator, Comparator::Checker { program });
             assert_eq!(evaluation.checker, text);

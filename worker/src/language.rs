@@ -7,7 +7,11 @@ mod python;
 
 use std::path::{Path, PathBuf};
 
-use roundhouse_proto::Language;
+use roundhouse_proto::{Language, StartMode};
+use roundhouse_sandbox::{ForkServer, Start};
+
+pub(crate) use python::servers::{FAST as FAST_SERVER, NATURAL as NATURAL_SERVER};
+pub use python::start_of;
 
 /// The file that a program's text is loaded into; the same for all, so that no name shadows a module.
 pub(crate) const MAIN_FILE: &str = "main.py";
@@ -19,6 +23,8 @@ pub struct Interpreter {
     executable: PathBuf,
     runtime: Vec<PathBuf>,
     environment: Vec<(String, String)>,
+    servers: Vec<ForkServer>,
+    server_files: Vec<(String, Vec<u8>)>,
     run_argv: Vec<String>,
     compile_argv: Vec<String>,
 }
@@ -102,6 +108,30 @@ impl Interpreter {
         &self.environment
     }
 
+    /// Its fork servers, for a cage; none if runs of it can only be executed.
+    pub fn servers(&self) -> &[ForkServer] {
+        &self.servers
+    }
+
+    /// The files that [`Self::servers`] are made of.
+    pub fn server_files(&self) -> &[(String, Vec<u8>)] {
+        &self.server_files
+    }
+
+    /// How a run of the loaded program comes into being in a cage that has [`Self::servers`]; executed where there is
+    /// no server for `mode`.
+    pub fn start(&self, mode: StartMode) -> Start<'_> {
+        let place = match mode {
+            StartMode::Fast => python::servers::FAST,
+            StartMode::Natural => python::servers::NATURAL,
+            StartMode::Fresh => return Start::Execute(&self.run_argv),
+        };
+        match self.servers.get(place) {
+            Some(_) => Start::Fork(place),
+            None => Start::Execute(&self.run_argv),
+        }
+    }
+
     /// Runs the loaded program.
     pub(crate) fn run_argv(&self) -> &[String] {
         &self.run_argv
@@ -122,6 +152,8 @@ impl Interpreter {
             executable: PathBuf::from("/python"),
             runtime: Vec::new(),
             environment: Vec::new(),
+            servers: Vec::new(),
+            server_files: Vec::new(),
             run_argv: vec!["/python".to_owned(), MAIN_FILE.to_owned()],
             compile_argv: vec!["/python".to_owned(), "-c".to_owned()],
         }

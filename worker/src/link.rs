@@ -105,6 +105,8 @@ pub struct Link {
     changed: watch::Sender<u64>,
     /// It is to say goodbye.
     goes_home: watch::Sender<bool>,
+    /// How many programs it may run at once; none where the coordinator of this link has not said so.
+    share: watch::Sender<Option<u32>>,
 }
 
 /// The lease is void: the job is to be dropped.
@@ -130,6 +132,7 @@ impl Link {
             state: Mutex::default(),
             changed: watch::Sender::new(0),
             goes_home: watch::Sender::new(false),
+            share: watch::Sender::new(None),
         })
     }
 
@@ -226,6 +229,11 @@ impl Link {
         }
     }
 
+    /// How many programs the coordinator lets this worker run at once; none for as many as it can.
+    pub fn share(&self) -> watch::Receiver<Option<u32>> {
+        self.share.subscribe()
+    }
+
     async fn sent_home(&self) {
         // Cannot fail: the sender is this link's own.
         let _ = self.goes_home.subscribe().wait_for(|goes_home| *goes_home).await;
@@ -291,6 +299,8 @@ impl Link {
             match msg {
                 CoordMsg::Welcome { ping_ms, .. } => {
                     ping = tokio::time::interval(Duration::from_millis(ping_ms.max(100)));
+                    // What was said on an earlier link is void: those it was shared with may be gone.
+                    self.share.send_if_modified(|share| share.take().is_some());
                     self.come_up(&sender, &offers);
                     was_up = true;
                     notices.came_up();
@@ -323,10 +333,10 @@ impl Link {
                     }
                 }
                 CoordMsg::Restarting { .. } => break Ended::Lost,
-                CoordMsg::Adopt { .. }
-                | CoordMsg::Share { .. }
-                | CoordMsg::Pong { .. }
-                | CoordMsg::Cages { .. } => {}
+                CoordMsg::Cages { n } => {
+                    self.share.send_replace(Some(n));
+                }
+                CoordMsg::Adopt { .. } | CoordMsg::Share { .. } | CoordMsg::Pong { .. } => {}
             }
         };
         self.state().outgoing = None;

@@ -23,6 +23,7 @@ use crate::llm::models::Models;
 use crate::llm::recorded::Recorded;
 use crate::llm::reference::Reference;
 use crate::log::say;
+use crate::test_sets::TestSets;
 
 /// Longest message of a failure.
 const MESSAGE_CHARS_MAX: usize = 500;
@@ -41,6 +42,7 @@ pub struct Slots {
     models: Models,
     /// Room for the test sets of evaluations.
     loaded: Semaphore,
+    test_sets: TestSets,
 }
 
 /// Why a job ends without a result.
@@ -97,6 +99,7 @@ impl Slots {
             pool,
             models,
             loaded: Semaphore::new(loaded),
+            test_sets: TestSets::default(),
         }
     }
 
@@ -118,6 +121,13 @@ impl Slots {
                 }
                 slots.link.let_go(lease).await;
             });
+        }
+    }
+
+    /// Keeps to this worker's share of its host's cores, as the coordinator says it.
+    pub async fn keep_to_share(self: Arc<Self>) {
+        if let Some(pool) = &self.pool {
+            pool.keep_to(self.link.share()).await;
         }
     }
 
@@ -309,8 +319,11 @@ impl Slots {
             _ => self.loaded.acquire().await.ok(),
         };
         let program = self.blobs.load(&work.program).await?;
-        let tests = self.blobs.fetch(work.tests).await?;
-        let tests = Arc::new(decode("TestSet", tests, TestSet::from_bytes).await?);
+        let load = async {
+            let tests = self.blobs.fetch_past_cache(work.tests).await?;
+            decode("TestSet", tests, TestSet::from_bytes).await
+        };
+        let tests = self.test_sets.find(work.tests, load).await?;
         let checker = match work.comparator {
             Comparator::Checker { program } => Some(self.blobs.fetch(program).await?),
             _ => None,

@@ -15,11 +15,13 @@ mod workers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundhouse_proto::{JobId, JobKind, LeaseId, RunId};
+use roundhouse_proto::link::CoordMsg;
+use roundhouse_proto::{JobKind, RunId};
 
 use crate::clock::Now;
 use crate::event::Event;
 use crate::fleet::Fleet;
+use crate::leases::Leases;
 use crate::outbox::{Command, Outbox};
 use crate::pipeline::Run;
 use crate::queue::Queue;
@@ -60,7 +62,7 @@ pub struct Coordinator {
     runs: BTreeMap<RunId, Run>,
     queue: Queue,
     fleet: Fleet,
-    leases: BTreeMap<LeaseId, JobId>,
+    leases: Leases,
     /// Files that were asked for and are not written yet, with how often: each asking is answered.
     asked: BTreeMap<PendingFile, u32>,
     /// When time last passed.
@@ -114,7 +116,7 @@ impl Coordinator {
             runs,
             queue: Queue::default(),
             fleet: Fleet::default(),
-            leases: BTreeMap::new(),
+            leases: Leases::default(),
             asked: BTreeMap::new(),
             ticked_ms: now.monotonic_ms,
             is_late: false,
@@ -147,6 +149,7 @@ impl Coordinator {
             if let Some(run) = coordinator.runs.get_mut(&run) {
                 run.count_open();
                 run.generation_over_told = run.is_over();
+                run.judged_told = run.is_over();
                 let reports = PendingFile::Reports { run: run.spec.run };
                 run.reports_written = run.is_over() && !coordinator.asked.contains_key(&reports);
             }
@@ -215,6 +218,14 @@ impl Coordinator {
             Event::FileWritten(pending) => self.file_written(pending, outbox),
             Event::Ticked => self.ticked(now, outbox),
         }
+        self.say_shares(outbox);
         self.dispatch(now, outbox);
+    }
+
+    /// Tells workers their shares of their hosts, where these are not what they were told on the links they have.
+    fn say_shares(&mut self, outbox: &mut Outbox) {
+        for (link, n) in self.fleet.take_unsaid() {
+            outbox.send(link, CoordMsg::Cages { n });
+        }
     }
 }

@@ -1,18 +1,30 @@
 //! The workers: who is joined on which link, how much room each offers, which endpoints it reaches, when each was last
 //! heard; and those whose link was lost, for as long as their jobs wait for them.
 
+mod shares;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use roundhouse_proto::link::Hello;
 use roundhouse_proto::work::Priority;
-use roundhouse_proto::{Role, WorkerId};
+use roundhouse_proto::{Language, Role, WorkerId};
 
 use crate::event::LinkId;
+use crate::interpreter;
 use crate::status::WorkerView;
 
 /// Urgent jobs that a worker is sent beyond the room it offers: a session waits for each, and they go between two
 /// cases of what runs there.
 const URGENT_OVERDRAW: i64 = 16;
+
+/// Least number of evaluations that a worker is sent beyond those it may run at once.
+const AHEAD_MIN: u32 = 2;
+
+/// Evaluations that a worker is sent beyond those it may run at once, so that none of its cages waits for the next one:
+/// half as many again. More would only wait there while cages elsewhere are idle.
+fn ahead(share: u32) -> u32 {
+    share.div_ceil(2).max(AHEAD_MIN)
+}
 
 /// A worker.
 #[derive(Debug)]
@@ -22,6 +34,10 @@ struct Worker {
     joined_ms: u64,
     heard_ms: u64,
     credits: BTreeMap<Role, i64>,
+    /// Programs it may run at once: its share of its host; 0 for one that runs none.
+    share: u32,
+    /// What it was told of that on this link; 0 for nothing.
+    share_said: u32,
     /// For each endpoint that it asks nothing more: its place among all refusals the fleet told of.
     benched: BTreeMap<String, u64>,
 }
@@ -38,7 +54,53 @@ impl Worker {
                 let mut offers = self.hello.endpoints.iter();
                 offers.any(|offer| offer.name == name && offer.benched.is_none())
             }
+            Needs::Language(language) => self.interpreters(language).next().is_some(),
+            Needs::Interpreter { language, minor } => {
+                let mut interpreters = self.interpreters(language);
+                interpreters.any(|name| interpreter::minor(name) == minor)
+            }
         }
+    }
+
+    /// The interpreters that it has for a language.
+    fn interpreters(&self, language: Language) -> impl Iterator<Item = &str> {
+        let languages = self.hello.languages.iter();
+        let of_language = languages.filter(move |(of, _)| *of == language);
+        of_language.map(|(_, name)| name.as_str())
+    }
+
+    /// Programs it could run at once if its host were its own; none if it runs none.
+    fn programs_most(&self) -> Option<u32> {
+        let slots = self.slots(Role::Eval);
+        (slots > 0).then(|| slots.min(self.hello.cores))
+    }
+
+    /// How willingly it takes one more job of a role, while it holds so many evaluations; none if it has no room for
+    /// one. Sessions go to where most room is offered; programs to where most cages are idle, whose cases these then
+    /// share.
+    fn bid(&self, role: Role, priority: Priority, evaluations: u32) -> Option<i64> {
+        let credits = *self.credits.get(&role)?;
+        if priority == Priority::URGENT {
+            return (credits > -URGENT_OVERDRAW).then(|| self.idle_cages(evaluations));
+        }
+        match role {
+            Role::Gen => (credits > 0).then_some(credits),
+            Role::Eval => {
+                let idle = self.idle_cages(evaluations);
+                // What nobody waits for goes to idle cages only: it is to keep no room from what comes next.
+                let ahead = if priority > Priority::NORMAL {
+                    0
+                } else {
+                    i64::from(ahead(self.share))
+                };
+                (credits > 0 && idle + ahead > 0).then_some(idle)
+            }
+        }
+    }
+
+    /// Cages without a program, while it holds so many evaluations; below 0 if programs wait.
+    fn idle_cages(&self, evaluations: u32) -> i64 {
+        i64::from(self.share) - i64::from(evaluations)
     }
 
     /// The last refusal it told of, with its place among all: by this endpoint, or by any.
@@ -81,6 +143,14 @@ struct Lost {
     since_ms: u64,
 }
 
+/// What the workers of one boot have of their host.
+#[derive(Debug, Default)]
+struct Host {
+    cores: u32,
+    /// Programs that each of those that run any could run at once if the host were its own.
+    programs_most: BTreeMap<WorkerId, u32>,
+}
+
 /// What a job needs of a worker beside room for its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs<'a> {
@@ -88,6 +158,22 @@ pub(crate) enum Needs<'a> {
     Nothing,
     /// It must reach this endpoint, with a key that was not refused.
     Endpoint(&'a str),
+    /// It must judge programs in this language.
+    Language(Language),
+    /// It must judge them by an interpreter of this implementation and minor version.
+    Interpreter { language: Language, minor: &'a str },
+}
+
+impl<'a> Needs<'a> {
+    /// What tells jobs of one role that need this from those that need something else.
+    pub(crate) fn word(self) -> &'a str {
+        match self {
+            Self::Nothing => "",
+            Self::Endpoint(name) => name,
+            Self::Language(language) => language.word(),
+            Self::Interpreter { minor, .. } => minor,
+        }
+    }
 }
 
 /// What the joined workers have together.
@@ -99,6 +185,8 @@ pub(crate) struct Capacity {
     pub(crate) cores: u32,
     /// Endpoints that some generation worker reaches with a key that was not refused.
     pub(crate) open_endpoints: BTreeSet<String>,
+    /// Interpreters of the evaluation workers: implementation and minor version of each.
+    pub(crate) interpreters: BTreeSet<(Language, String)>,
 }
 
 impl Capacity {
@@ -129,6 +217,8 @@ pub(crate) struct Fleet {
     capacity: Capacity,
     /// Refusals told of so far.
     refusals_n: u64,
+    /// Some worker may have another share than it was told.
+    has_unsaid: bool,
 }
 
 impl Fleet {
@@ -148,6 +238,8 @@ impl Fleet {
             joined_ms: now_ms,
             heard_ms: now_ms,
             credits: BTreeMap::new(),
+            share: 0,
+            share_said: 0,
             benched,
         };
         let before = self.workers.insert(id, worker).map(|worker| worker.link);
@@ -228,21 +320,26 @@ impl Fleet {
         self.count();
     }
 
-    /// The worker that offers most room of those that can do it; none if none has any.
-    pub(crate) fn find(&self, role: Role, priority: Priority, needs: Needs<'_>) -> Option<WorkerId> {
-        let least = if priority == Priority::URGENT {
-            -URGENT_OVERDRAW
-        } else {
-            0
-        };
-        let room = |(id, worker): (&WorkerId, &Worker)| Some((*worker.credits.get(&role)?, *id));
-        let (credits, id) = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.can_do(needs))
-            .filter_map(room)
-            .max_by_key(|(credits, id)| (*credits, std::cmp::Reverse(*id)))?;
-        (credits > least).then_some(id)
+    /// The worker that takes a job most willingly of those that can do it; none if none has room. `evaluations_of` says
+    /// how many evaluations a worker holds.
+    pub(crate) fn find(
+        &self,
+        role: Role,
+        priority: Priority,
+        needs: Needs<'_>,
+        evaluations_of: impl Fn(WorkerId) -> u32,
+    ) -> Option<WorkerId> {
+        let able = self.workers.iter().filter(|(_, worker)| worker.can_do(needs));
+        let bids = able.filter_map(|(id, worker)| {
+            let bid = worker.bid(role, priority, evaluations_of(*id))?;
+            Some((bid, std::cmp::Reverse(*id)))
+        });
+        bids.max().map(|(_, std::cmp::Reverse(id))| id)
+    }
+
+    /// An interpreter that a worker has for a language.
+    pub(crate) fn interpreter_of(&self, worker: WorkerId, language: Language) -> Option<&str> {
+        self.workers.get(&worker)?.interpreters(language).next()
     }
 
     /// Takes room for one job from a worker.
@@ -260,21 +357,58 @@ impl Fleet {
 
     fn count(&mut self) {
         let slots = |role| self.workers.values().map(|worker| worker.slots(role)).sum();
-        let hosts: BTreeMap<&str, u32> = self
-            .workers
-            .values()
-            .map(|worker| (worker.hello.boot_id.as_str(), worker.hello.cores))
-            .collect();
+        let mut hosts: BTreeMap<&str, Host> = BTreeMap::new();
+        for (id, worker) in &self.workers {
+            let host = hosts.entry(&worker.hello.boot_id).or_default();
+            // One that may use some of the cores only sees fewer.
+            host.cores = worker.hello.cores.max(host.cores);
+            host.programs_most
+                .extend(worker.programs_most().map(|most| (*id, most)));
+        }
+        let cores = hosts.values().map(|host| host.cores).sum();
+        let shares = hosts.values();
+        let shares = shares.flat_map(|host| shares::divide(host.cores, &host.programs_most));
+        let shares: BTreeMap<WorkerId, u32> = shares.collect();
         let offers = self
             .generation_workers()
             .flat_map(|worker| &worker.hello.endpoints);
         let open = offers.filter(|offer| offer.benched.is_none());
+        let judging = self
+            .workers
+            .values()
+            .filter(|worker| worker.slots(Role::Eval) > 0);
+        let interpreters = judging.flat_map(|worker| &worker.hello.languages);
+        let interpreters =
+            interpreters.map(|(language, name)| (*language, interpreter::minor(name).to_owned()));
         self.capacity = Capacity {
             generation_slots: slots(Role::Gen),
             evaluation_slots: slots(Role::Eval),
-            cores: hosts.values().sum(),
+            cores,
             open_endpoints: open.map(|offer| offer.name.clone()).collect(),
+            interpreters: interpreters.collect(),
         };
+        for (id, worker) in &mut self.workers {
+            worker.share = shares.get(id).copied().unwrap_or(0);
+        }
+        self.has_unsaid = true;
+    }
+
+    /// The workers whose share of their host is not what they were told, by link; from now on they were. Those that
+    /// get less come first.
+    pub(crate) fn take_unsaid(&mut self) -> Vec<(LinkId, u32)> {
+        if !std::mem::take(&mut self.has_unsaid) {
+            return Vec::new();
+        }
+        let unsaid = self.workers.values_mut();
+        let mut unsaid: Vec<_> = unsaid
+            .filter(|worker| worker.share != worker.share_said)
+            .collect();
+        unsaid.sort_by_key(|worker| worker.share > worker.share_said);
+        let say = |worker: &mut Worker| {
+            worker.share_said = worker.share;
+            (worker.link, worker.share)
+        };
+        unsaid.into_iter().map(say).collect()
     }
 
     fn generation_workers(&self) -> impl Iterator<Item = &Worker> {

@@ -160,6 +160,9 @@ pub enum Progress {
         /// Which problem.
         index: u32,
     },
+    /// Every problem is settled; programs of rounds are still to be judged, which changes nothing of what is here. Told
+    /// again by every start of the coordinator.
+    AllJudged(Box<RunSummary>),
     /// A job was lost with its worker, or failed for our reasons, and waits for another.
     Retried {
         /// Which problem.

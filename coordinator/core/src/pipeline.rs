@@ -6,6 +6,7 @@
 mod calls;
 mod findings;
 mod problem;
+mod rounds;
 mod run_clock;
 mod stall;
 
@@ -24,7 +25,7 @@ use crate::clock::Now;
 use crate::fleet::Capacity;
 use crate::job::{Job, JobState};
 use crate::record::{JobOutcome, JobRecord, RunRecord, SessionRecord, Subject};
-use crate::run::{ModelAt, ProblemSpec, RunSpec};
+use crate::run::{ModelAt, ProblemSpec, RunSpec, limits_of};
 
 /// Characters of an output that the report of a round's tests keeps.
 const ROUND_OUTPUT_CHARS: u32 = 1_000;
@@ -41,6 +42,15 @@ pub(crate) enum Mode {
     Drained,
 }
 
+/// What a run stays with once its first job was handed out that needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The endpoint whose model is asked.
+    Endpoint(String),
+    /// The interpreter that judges its programs: implementation and minor version.
+    Interpreter(String),
+}
+
 /// One run.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -51,6 +61,8 @@ pub(crate) struct Run {
     pub(crate) mode: Mode,
     /// People were told that every session has ended.
     pub(crate) generation_over_told: bool,
+    /// People were told that every problem is settled, while programs of rounds are still to be judged.
+    pub(crate) judged_told: bool,
     /// People were told that its first job was handed out by this coordinator.
     pub(crate) start_told: bool,
     pub(crate) stall: Stall,
@@ -63,6 +75,8 @@ pub(crate) struct Run {
     index_of: BTreeMap<u32, usize>,
     generation_open: usize,
     problems_open: usize,
+    /// Evaluations of rounds that are not settled.
+    rounds_open: usize,
     clock: RunClock,
 }
 
@@ -87,6 +101,7 @@ impl Run {
             order,
             mode: Mode::Running,
             generation_over_told: false,
+            judged_told: false,
             start_told: false,
             stall: Stall::default(),
             paused: None,
@@ -94,6 +109,7 @@ impl Run {
             calls: Calls::default(),
             generation_open: problems.len(),
             problems_open: problems.len(),
+            rounds_open: 0,
             problems,
             index_of,
             clock,
@@ -117,6 +133,9 @@ impl Run {
                 problem.tests.insert((round, program), job);
             }
             JobKind::Evaluate => problem.evaluate = Some(job),
+            JobKind::EvaluateRound { round, program } => {
+                problem.rounds.insert((round, program), job);
+            }
         }
     }
 
@@ -236,6 +255,7 @@ impl Run {
             JobKind::Generate => Some(&problem.generate),
             JobKind::RoundTests { round, program } => problem.tests.get(&(round, program)),
             JobKind::Evaluate => problem.evaluate.as_ref(),
+            JobKind::EvaluateRound { round, program } => problem.rounds.get(&(round, program)),
         }
     }
 
@@ -245,6 +265,7 @@ impl Run {
             JobKind::Generate => Some(&mut problem.generate),
             JobKind::RoundTests { round, program } => problem.tests.get_mut(&(round, program)),
             JobKind::Evaluate => problem.evaluate.as_mut(),
+            JobKind::EvaluateRound { round, program } => problem.rounds.get_mut(&(round, program)),
         }
     }
 
@@ -252,8 +273,14 @@ impl Run {
         self.generation_open == 0
     }
 
+    /// Whether every job of it is settled.
     pub(crate) fn is_settled(&self) -> bool {
-        self.problems_open == 0
+        self.problems_open == 0 && self.rounds_open == 0
+    }
+
+    /// Whether every problem is settled, and only programs of rounds are still to be judged.
+    pub(crate) fn has_only_rounds_left(&self) -> bool {
+        self.problems_open == 0 && self.rounds_open > 0
     }
 
     /// Counts what is open anew, after stored records were put in their places or jobs were opened again.
@@ -268,6 +295,8 @@ impl Run {
             problem.counted = problem.is_settled(spec);
         }
         self.problems_open = self.problems.iter().filter(|problem| !problem.counted).count();
+        let rounds = self.problems.iter().flat_map(|problem| problem.rounds.values());
+        self.rounds_open = rounds.filter(|job| !job.is_settled()).count();
     }
 
     /// Takes a problem out of the open ones once it is settled; `true` the first time.
@@ -292,11 +321,8 @@ impl Run {
     pub(crate) fn reopen(&mut self, now: Now) -> (Vec<JobId>, bool) {
         let mut reopened = Vec::new();
         for problem in &mut self.problems {
-            if let Some(job) = &mut problem.evaluate
-                && job.reopen_error()
-            {
-                reopened.push(job.id);
-            }
+            let evaluations = problem.evaluate.iter_mut().chain(problem.rounds.values_mut());
+            reopened.extend(evaluations.filter_map(|job| job.reopen_error().then_some(job.id)));
             if problem.generate.reopen_error() {
                 reopened.push(problem.generate.id);
                 let tests = problem.tests.values_mut();
@@ -347,7 +373,9 @@ impl Run {
         match id.kind {
             JobKind::Generate => false,
             JobKind::RoundTests { .. } => self.is_for_nobody(id),
-            JobKind::Evaluate => self.spec.staged && !self.generation_is_over(),
+            JobKind::Evaluate | JobKind::EvaluateRound { .. } => {
+                self.spec.staged && !self.generation_is_over()
+            }
         }
     }
 
@@ -403,13 +431,14 @@ impl Run {
         let subject = self.job(id)?.subject.as_ref()?;
         let session = &self.spec.session;
         let evaluation = &self.spec.evaluation;
-        let is_final = id.kind == JobKind::Evaluate;
+        // That of a round comes to what it would as a final one.
+        let is_final = !matches!(id.kind, JobKind::RoundTests { .. });
         Some(Work::Evaluate(EvaluateWork {
             program: subject.program.clone(),
             language: session.language,
             tests: subject.cases,
             limits: if is_final {
-                evaluation.limits
+                limits_of(evaluation, spec)
             } else {
                 session.limits
             },
@@ -431,13 +460,13 @@ impl Run {
         }))
     }
 
-    /// Takes note of a grant: when it was, on the run's clock, which endpoint a session is to ask, and which fleet it
+    /// Takes note of a grant: when it was, on the run's clock, what the run stays with from then on, and which fleet it
     /// was made by. `true` if the record changed.
     pub(crate) fn note_grant(
         &mut self,
         role: Role,
         at_ms: u64,
-        endpoint: Option<String>,
+        choice: Option<Choice>,
         by: &Capacity,
     ) -> bool {
         let record = &mut self.record;
@@ -454,8 +483,13 @@ impl Run {
             record.first_grant_ms = Some(at_ms);
             is_changed = true;
         }
-        if endpoint.is_some() && record.endpoint.is_none() {
-            record.endpoint = endpoint;
+        let (chosen, choice) = match choice {
+            None => return is_changed,
+            Some(Choice::Endpoint(name)) => (&mut record.endpoint, name),
+            Some(Choice::Interpreter(minor)) => (&mut record.interpreter, minor),
+        };
+        if chosen.is_none() {
+            *chosen = Some(choice);
             is_changed = true;
         }
         is_changed
@@ -471,6 +505,7 @@ impl Run {
         job.state = JobState::Settled(outcome);
         job.at_ms = at_ms;
         self.generation_open -= usize::from(id.kind == JobKind::Generate);
+        self.rounds_open -= usize::from(matches!(id.kind, JobKind::EvaluateRound { .. }));
         true
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs that are ready, by role: urgent ones first, then by run, then in data-set order.
+//! Jobs that are ready, by role: by priority, then by run, then in data-set order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -10,7 +10,7 @@ use roundhouse_proto::{JobId, JobKind, Role};
 pub(crate) fn role_of(job: &JobId) -> Role {
     match job.kind {
         JobKind::Generate => Role::Gen,
-        JobKind::RoundTests { .. } | JobKind::Evaluate => Role::Eval,
+        JobKind::RoundTests { .. } | JobKind::Evaluate | JobKind::EvaluateRound { .. } => Role::Eval,
     }
 }
 
@@ -71,13 +71,13 @@ impl Queue {
 
     /// The first job of each lane that a run has.
     pub(crate) fn firsts_of(&self, role: Role, run_order: u32) -> impl Iterator<Item = JobId> {
-        let lanes = [Priority::URGENT, Priority::NORMAL].map(|priority| (priority, run_order));
+        let lanes = Priority::ALL.map(|priority| (priority, run_order));
         lanes.into_iter().filter_map(move |lane| self.first(role, lane))
     }
 
     /// How many jobs of a run are ready.
     pub(crate) fn len_of(&self, run_order: u32) -> usize {
-        let lanes = [Priority::URGENT, Priority::NORMAL].map(|priority| (priority, run_order));
+        let lanes = Priority::ALL.map(|priority| (priority, run_order));
         let sides = [&self.generate, &self.evaluate];
         let jobs = sides
             .into_iter()

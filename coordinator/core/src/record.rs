@@ -33,6 +33,10 @@ pub struct RunRecord {
     /// The endpoint whose model is asked, once it is chosen.
     #[serde(default)]
     pub endpoint: Option<String>,
+    /// Implementation and minor version of the interpreter that judges all its programs, such as `CPython 3.11`, once
+    /// it is chosen; none for a run that takes any. What was stored before there was a choice has none yet.
+    #[serde(default)]
+    pub interpreter: Option<String>,
 }
 
 /// How a stored job stands.

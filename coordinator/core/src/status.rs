@@ -33,6 +33,18 @@ pub enum Stuck {
         /// What the endpoint said last.
         reason: String,
     },
+    /// Evaluation workers are joined, and none judges programs of the run's language.
+    NoInterpreter {
+        /// The language.
+        language: Language,
+    },
+    /// The run's programs are judged by one minor version of an interpreter, and the joined workers have only others.
+    OtherInterpreters {
+        /// The one that judged the first, such as `CPython 3.11`.
+        bound: String,
+        /// Those of the workers, sorted.
+        offered: Vec<String>,
+    },
 }
 
 impl Stuck {
@@ -40,7 +52,11 @@ impl Stuck {
     pub fn is_pause(&self) -> bool {
         match self {
             Self::NoKey { .. } => true,
-            Self::NoWorker { .. } | Self::NoEndpoint { .. } | Self::ManyEndpoints { .. } => false,
+            Self::NoWorker { .. }
+            | Self::NoEndpoint { .. }
+            | Self::ManyEndpoints { .. }
+            | Self::NoInterpreter { .. }
+            | Self::OtherInterpreters { .. } => false,
         }
     }
 }
@@ -65,6 +81,15 @@ impl fmt::Display for Stuck {
                     "the endpoint `{endpoint}` refuses every worker's key: {reason}"
                 )
             }
+            Self::NoInterpreter { language } => {
+                write!(f, "no evaluation worker judges programs in {}", language.word())
+            }
+            Self::OtherInterpreters { bound, offered } => write!(
+                f,
+                "its programs are judged by {bound}, and the evaluation workers have only {}; a run with \
+                 `--mixed-versions` takes any",
+                offered.join(", ")
+            ),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roundhouse_proto::{Failure, GenerationOutcome, Payload, SessionEvent, StopReason};
+use roundhouse_proto::{Audit, Failure, GenerationOutcome, Payload, SessionEvent, StopReason};
 
 use crate::clock::Stamp;
 use crate::run::RunSpec;
@@ -69,6 +69,45 @@ pub struct ProblemSummary {
     pub attempts: u32,
     /// Calls of its session that may have been paid and whose answers never came, beside those that its events tell of.
     pub calls_unaccounted: u32,
+    /// What the programs of its rounds came to, in order; empty unless the run has them judged.
+    pub rounds: Vec<RoundSummary>,
+}
+
+/// A round whose program is judged as a final one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundSummary {
+    /// Which, from 0.
+    pub round: u32,
+    /// Whether the program passed the round's own tests, or the tester's review; none if it had neither.
+    pub passed_its_tests: Option<bool>,
+    /// What it came to.
+    pub outcome: RoundOutcome,
+}
+
+/// What the program of a round came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoundOutcome {
+    /// It is not judged: that is still to come, or its session gave no program in the end.
+    Unjudged,
+    /// It was judged.
+    Judged {
+        /// Cases that passed.
+        passed: u32,
+        /// Cases in all.
+        total: u32,
+    },
+    /// A failure of ours.
+    Error(Failure),
+}
+
+impl RoundOutcome {
+    /// Whether the program passed every case; none if that is not known.
+    pub fn is_pass(&self) -> Option<bool> {
+        match self {
+            Self::Judged { passed, total } => Some(passed == total),
+            Self::Unjudged | Self::Error(_) => None,
+        }
+    }
 }
 
 /// Durations of a run on its own clock, which stands still while no coordinator is up.
@@ -110,6 +149,8 @@ pub struct RunSummary {
     pub cores: u32,
     /// When its last job was settled.
     pub finished: Option<Stamp>,
+    /// What audits came to, of final programs and of the tests of rounds of sessions that ended.
+    pub audit: Audit,
     /// One per problem, in the order of [`RunSpec::problems`].
     pub problems: Vec<ProblemSummary>,
 }

@@ -9,6 +9,7 @@ use roundhouse_core::summary::RunSummary;
 
 use super::text::ZH;
 use super::*;
+use crate::report::figures::Judgeable;
 use crate::report::fixture::Fixture;
 
 const RUN_DIR: &str = "baseline_outputs/run_20260209_153045";
@@ -222,6 +223,27 @@ fn separate_prices_add_one_line_with_the_exact_cost() {
 ================================================================================
 ";
     assert!(found.ends_with(tail), "{found}");
+}
+
+#[test]
+fn rate_of_judgeable_problems_stands_below_that_of_all() {
+    let run = Fixture::sample().run;
+    let mut figures = Figures::of(&run);
+    figures.judgeable = Some(Judgeable {
+        total: 65,
+        passed: 34,
+    });
+    for (lang, line) in [
+        (Lang::Zh, "  - 可判题目通过率: 52.3% (34/65)\n"),
+        (Lang::En, "  - Pass rate of judgeable problems: 52.3% (34/65)\n"),
+    ] {
+        let without = printed_in(lang, |console| {
+            console.results(&Figures::of(&run), &Price::default());
+        });
+        let found = printed_in(lang, |console| console.results(&figures, &Price::default()));
+        let pass_at_1 = "✅ Pass@1: 45.00% (45/100)\n";
+        assert_eq!(found, without.replace(pass_at_1, &format!("{pass_at_1}{line}")));
+    }
 }
 
 /// Takes so many bytes, then is closed.

@@ -1,8 +1,8 @@
 //! The figures of a run: what the console, summary.json and REPORT.txt print, counted once.
 
-use roundhouse_core::run::ModelAt;
+use roundhouse_core::run::{ModelAt, Quarantine};
 use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunSummary, RunTimes};
-use roundhouse_proto::{SessionEvent, Usage};
+use roundhouse_proto::{Audit, SessionEvent, Usage};
 
 use super::number::{percent, ratio};
 
@@ -17,6 +17,10 @@ pub struct Figures {
     pub errors: usize,
     /// Problems that are not settled.
     pub open: usize,
+    /// Those of the problems that can be judged; none if nobody said which cannot.
+    pub judgeable: Option<Judgeable>,
+    /// What audits came to.
+    pub audit: Audit,
     /// How long it took.
     pub times: Times,
     /// Its calls and their tokens.
@@ -49,6 +53,12 @@ impl Figures {
             passed: run.passed(),
             errors: count(|outcome| matches!(outcome, ProblemOutcome::Error(_))),
             open: count(|outcome| matches!(outcome, ProblemOutcome::Open)),
+            judgeable: run
+                .spec
+                .quarantine
+                .as_ref()
+                .map(|quarantine| Judgeable::of(run, quarantine)),
+            audit: run.audit,
             times: Times::of(&run.times),
             tokens,
             calls_unaccounted: tokens.calls_unaccounted(&run.spec.model_at),
@@ -67,6 +77,33 @@ impl Figures {
         self.tokens
             .total()
             .map(|total| ratio(total as f64, self.total as f64))
+    }
+}
+
+/// The problems that can be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgeable {
+    /// How many they are.
+    pub total: usize,
+    /// Those of them that passed.
+    pub passed: usize,
+}
+
+impl Judgeable {
+    fn of(run: &RunSummary, quarantine: &Quarantine) -> Self {
+        let quarantined = quarantine.positions();
+        let problems = run.spec.problems.iter().zip(&run.problems);
+        let mut others = Self { total: 0, passed: 0 };
+        for (_, problem) in problems.filter(|(spec, _)| !quarantined.contains(&spec.position)) {
+            others.total += 1;
+            others.passed += usize::from(problem.outcome.is_pass());
+        }
+        others
+    }
+
+    /// Those that passed, in percent; 0 of none.
+    pub fn rate(&self) -> f64 {
+        percent(self.passed as f64, self.total as f64)
     }
 }
 

@@ -59,12 +59,14 @@ impl Fixture {
         };
         let evaluation = EvaluationSettings {
             execution: roundhouse_proto::Execution::default(),
+            limits_rule: roundhouse_core::run::LimitsRule::default(),
             tiers: vec![Tier::Public, Tier::Generated],
             comparator: Comparator::CodeContests,
             limits,
             ignore_exit_status: false,
             timeouts_max: 3,
             stop_on_first_failure: false,
+            mixed_versions: false,
         };
         let spec = RunSpec {
             run: RunId(Uuid::from_u128(7)),
@@ -78,7 +80,9 @@ impl Fixture {
             staged: false,
             workers: 4,
             eval_workers: 16,
+            evaluate_rounds: false,
             attempts_max: 3,
+            quarantine: None,
             data_set: DataSet {
                 name: "CodeContests".to_owned(),
                 path: "data/test.parquet".to_owned(),
@@ -98,6 +102,7 @@ impl Fixture {
             evaluation_slots: 16,
             cores: 8,
             finished: Some(FINISHED),
+            audit: roundhouse_proto::Audit::default(),
             problems: Vec::new(),
             endpoint: Some("deepseek".to_owned()),
         };
@@ -248,6 +253,7 @@ impl Fixture {
             generation,
             attempts: 1,
             calls_unaccounted: 0,
+            rounds: Vec::new(),
         });
     }
 
@@ -340,5 +346,7 @@ fn round_end(round: u32, code: Payload, report: &str, tests: &str, used: Option<
         report: Payload::text(report),
         tests_raw: Payload::text(tests),
         tests_used: used.map(Payload::text),
+        program: None,
+        passed: used.map(|_| false),
     }
 }

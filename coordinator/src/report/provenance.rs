@@ -7,6 +7,8 @@ use roundhouse_core::summary::RunSummary;
 use roundhouse_proto::{Digest, Isolation, Limits, Sampling, SessionEvent, Speaker};
 use serde::Serialize;
 
+use crate::judging_args::{MemoryLimit, TimeLimit};
+
 /// Most remarks that are listed; the rest is counted. They are few, unless an endpoint says something new each time.
 const REMARKS_MAX: usize = 100;
 
@@ -37,16 +39,28 @@ pub(super) struct Provenance<'a> {
     comparator: String,
     tests: Vec<&'static str>,
     limits: Limits,
+    /// The same as flags have it, or `problem`: then each result has its own.
+    time_limit: String,
+    memory_limit: String,
+    zygote: &'static str,
+    /// In percent.
+    audit_rate: f64,
+    cache: bool,
     ignore_exit_status: bool,
     timeouts_max: u32,
     stop_on_first_failure: bool,
+    mixed_versions: bool,
     staged: bool,
     workers: u32,
     eval_workers: u32,
+    evaluate_rounds: bool,
     attempts_max: u32,
     cores: u32,
     isolation: Option<Isolation>,
     interpreters: BTreeSet<String>,
+    /// The file that says which problems cannot be judged, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantine: Option<QuarantinePart>,
 }
 
 impl<'a> Provenance<'a> {
@@ -91,16 +105,27 @@ impl<'a> Provenance<'a> {
             comparator: evaluation.comparator.to_string(),
             tests: evaluation.tiers.iter().map(|tier| tier.word()).collect(),
             limits: evaluation.limits,
+            time_limit: TimeLimit::of(evaluation).to_string(),
+            memory_limit: MemoryLimit::of(evaluation).to_string(),
+            zygote: evaluation.execution.start.word(),
+            audit_rate: f64::from(evaluation.execution.audit_per_mille) / 10.0,
+            cache: evaluation.execution.reuse,
             ignore_exit_status: evaluation.ignore_exit_status,
             timeouts_max: evaluation.timeouts_max,
             stop_on_first_failure: evaluation.stop_on_first_failure,
+            mixed_versions: evaluation.mixed_versions,
             staged: spec.staged,
             workers: spec.workers,
             eval_workers: spec.eval_workers,
+            evaluate_rounds: spec.evaluate_rounds,
             attempts_max: spec.attempts_max,
             cores: run.cores,
             isolation,
             interpreters,
+            quarantine: spec.quarantine.as_ref().map(|quarantine| QuarantinePart {
+                sha256: quarantine.sha256,
+                problems: quarantine.problems.len(),
+            }),
         }
     }
 }
@@ -143,6 +168,13 @@ struct DataSet<'a> {
     sha256: Digest,
     format: &'a str,
     rows: u32,
+}
+
+#[derive(Serialize)]
+struct QuarantinePart {
+    sha256: Digest,
+    /// Those of the run.
+    problems: usize,
 }
 
 #[derive(Serialize)]

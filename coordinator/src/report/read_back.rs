@@ -1,11 +1,11 @@
 //! The figures of a run out of its summary.json: for whoever has the file and not the store.
 
 use roundhouse_core::summary::RunTimes;
-use roundhouse_proto::Usage;
+use roundhouse_proto::{Audit, Usage};
 use serde::Deserialize;
 
 use super::ReportError;
-use super::figures::{Figures, Price, Times, Tokens};
+use super::figures::{Figures, Judgeable, Price, Times, Tokens};
 use super::readable::check_version;
 
 /// What a run came to, as its summary.json says.
@@ -36,6 +36,9 @@ struct Head {
     errors: usize,
     #[serde(default)]
     open: usize,
+    judgeable: Option<JudgeablePart>,
+    #[serde(default)]
+    judge: Judge,
     cost: Option<Cost>,
     busy_s: Option<Busy>,
 }
@@ -71,6 +74,19 @@ struct Config {
 }
 
 #[derive(Deserialize)]
+struct JudgeablePart {
+    passed: usize,
+    total: usize,
+}
+
+/// What files from before there were audits do not have.
+#[derive(Default, Deserialize)]
+struct Judge {
+    audited: u32,
+    mismatched: u32,
+}
+
+#[derive(Deserialize)]
 struct Cost {
     usd_per_million_tokens: f64,
 }
@@ -101,6 +117,14 @@ pub fn read_back(summary: &[u8]) -> Result<ReadBack, ReportError> {
             passed: head.passed,
             errors: head.errors,
             open: head.open,
+            judgeable: head.judgeable.map(|part| Judgeable {
+                total: part.total,
+                passed: part.passed,
+            }),
+            audit: Audit {
+                audited: head.judge.audited,
+                mismatched: head.judge.mismatched,
+            },
             times: Times::of(&times),
             tokens: head.token_usage.tokens(),
             calls_unaccounted: head.token_usage.calls_unaccounted,

@@ -35,7 +35,16 @@ struct Head {
     /// That of files from before there was a choice is the default.
     #[serde(default)]
     lang: Lang,
+    judgeable: Option<Judgeable>,
     provenance: Option<Provenance>,
+}
+
+/// The problems that can be judged; only where somebody said which cannot.
+#[derive(Deserialize)]
+struct Judgeable {
+    rate: f64,
+    passed: u64,
+    total: u64,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +175,9 @@ fn write(
     page.line(words.figures);
     let pass_at_1 = format!("{:.2}", head.pass_at_1);
     page.fill(words.pass_at_1, &[&pass_at_1, &head.passed, &head.total]);
+    if let Some(Judgeable { rate, passed, total }) = &head.judgeable {
+        page.fill(texts.judgeable, &[&format!("{rate:.1}"), passed, total]);
+    }
     // Through whole hundredths, so that the parts add up in old files too.
     let total = centiseconds(head.time_cost.total);
     let generation = centiseconds(head.time_cost.generation).min(total);

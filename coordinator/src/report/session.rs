@@ -71,7 +71,7 @@ pub fn round_files(
             code,
             report,
             tests_raw,
-            tests_used: _,
+            ..
         } = event
             && *round == wanted
         {
@@ -135,6 +135,7 @@ pub(super) fn history(
                 report,
                 tests_raw,
                 tests_used,
+                ..
             } => {
                 let code = read(code, "code of a round")?;
                 let tests = read(tests_raw, "tests of a round")?;

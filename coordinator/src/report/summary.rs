@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use roundhouse_core::run::{Lang, ProblemSpec};
+use roundhouse_core::run::{EvaluationSettings, Lang, LimitFrom, LimitsRule, ProblemLimits, ProblemSpec};
 use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunStatus, RunSummary};
 use roundhouse_proto::{
     Clip, EvaluationReport, FailureClass, Isolation, SessionEvent, Speaker, TestSet, Tier, Verdict,
@@ -16,6 +16,7 @@ use super::figures::{Figures, Tokens};
 use super::moment;
 use super::number::{ratio, seconds_value};
 use super::provenance::Provenance;
+use super::rounds::{RoundResult, Rounds};
 use super::session::{SessionHistory, final_solution, history};
 use super::{
     BlobReader, Ordered, ReportError, SCHEMA_VERSION, Setting, blob, check_problems, content, json, text,
@@ -83,6 +84,12 @@ pub(super) struct Head<'a> {
     cost: Cost,
     tiers: Ordered<&'static str, TierFigures>,
     busy_s: Busy,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    rounds: Option<Rounds>,
+    judge: Judge,
+    /// Only where somebody said which problems cannot be judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judgeable: Option<JudgeablePart>,
     provenance: Provenance<'a>,
 }
 
@@ -137,6 +144,23 @@ struct Busy {
     evaluation: f64,
 }
 
+/// What the judge did to check itself, and to save work.
+#[derive(Serialize)]
+struct Judge {
+    audited: u32,
+    mismatched: u32,
+    /// Final programs whose report was made for an equal program before.
+    reused: usize,
+}
+
+#[derive(Serialize)]
+struct JudgeablePart {
+    total: usize,
+    passed: usize,
+    /// In percent, as `pass_at_1`.
+    rate: f64,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct TierFigures {
     cases: u64,
@@ -168,8 +192,47 @@ pub(super) struct Entry<'a> {
     patched: &'a [String],
     notes: &'a [String],
     rounds: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    round_results: Vec<RoundResult>,
     attempts: u32,
     error: Option<ErrorEntry<'a>>,
+    /// Only where problems have limits of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<EntryLimits>,
+    /// Why it cannot be judged, if somebody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantined: Option<&'static str>,
+}
+
+/// What each test of a problem's program may use, and whence that comes: from the `problem`, from the `run` since the
+/// problem's own is not known, or from the `floor` since the problem's own is below it.
+#[derive(Serialize)]
+struct EntryLimits {
+    cpu_ms: u64,
+    wall_ms: u64,
+    memory_bytes: u64,
+    time_from: LimitFrom,
+    memory_from: LimitFrom,
+}
+
+impl EntryLimits {
+    fn of(settings: &EvaluationSettings, spec: &ProblemSpec) -> Option<Self> {
+        if settings.limits_rule == LimitsRule::default() {
+            return None;
+        }
+        let ProblemLimits {
+            limits,
+            time_from,
+            memory_from,
+        } = ProblemLimits::of(settings, spec);
+        Some(Self {
+            cpu_ms: limits.cpu_ms,
+            wall_ms: limits.wall_ms,
+            memory_bytes: limits.memory_bytes,
+            time_from,
+            memory_from,
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -206,12 +269,22 @@ pub fn collect<'a>(
 ) -> Result<Collected<'a>, ReportError> {
     check_problems(run)?;
     let run_dir = setting.run_dir.trim_end_matches('/');
+    let quarantine: BTreeMap<u32, &'static str> = run
+        .spec
+        .quarantine
+        .iter()
+        .flat_map(|quarantine| &quarantine.problems)
+        .map(|problem| (problem.position, problem.reason.word()))
+        .collect();
     let mut judging = Judging::default();
     let mut results = Vec::with_capacity(run.problems.len());
     for (spec, problem) in run.spec.problems.iter().zip(&run.problems) {
         let judged = Judged::read(spec, problem, blobs)?;
         judging.add(spec, &judged);
-        results.push(entry(run, run_dir, spec, problem, &judged, blobs)?);
+        results.push(Entry {
+            quarantined: quarantine.get(&spec.position).copied(),
+            ..entry(run, run_dir, spec, problem, &judged, blobs)?
+        });
     }
     Ok(Collected {
         head: head(run, setting, run_dir, judging),
@@ -225,6 +298,7 @@ struct Judging {
     tiers: BTreeMap<Tier, TierFigures>,
     isolation: Option<Isolation>,
     interpreters: BTreeSet<String>,
+    reused: usize,
 }
 
 impl Judging {
@@ -244,6 +318,7 @@ impl Judging {
             figures.problems_passed += u64::from(passed == cases);
         }
         if let Some(report) = &judged.report {
+            self.reused += usize::from(report.reused);
             let lowest = self
                 .isolation
                 .map_or(report.isolation, |known| known.min(report.isolation));
@@ -369,8 +444,11 @@ fn entry<'a>(
         patched: generation.map_or(&[], |generation| &generation.patched),
         notes: generation.map_or(&[], |generation| &generation.notes),
         rounds: rounds.count(),
+        round_results: problem.rounds.iter().map(RoundResult::of).collect(),
         attempts: problem.attempts,
         error,
+        limits: EntryLimits::of(&run.spec.evaluation, spec),
+        quarantined: None,
     })
 }
 
@@ -433,6 +511,17 @@ fn head<'a>(run: &'a RunSummary, setting: &'a Setting, run_dir: &'a str, judging
             generation: run.times.generation_busy_ms as f64 / 1_000.0,
             evaluation: run.times.evaluation_busy_ms as f64 / 1_000.0,
         },
+        rounds: Rounds::of(run),
+        judge: Judge {
+            audited: figures.audit.audited,
+            mismatched: figures.audit.mismatched,
+            reused: judging.reused,
+        },
+        judgeable: figures.judgeable.map(|judgeable| JudgeablePart {
+            total: judgeable.total,
+            passed: judgeable.passed,
+            rate: judgeable.rate(),
+        }),
         provenance: Provenance::of(run, run_dir, judging.isolation, judging.interpreters),
     }
 }

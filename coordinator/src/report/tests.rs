@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+mod judging;
+
 use std::sync::Arc;
 
 use roundhouse_core::run::{Lang, ModelAt};

@@ -67,6 +67,7 @@ fn run_record(n: u128, slots: u32) -> RunRecord {
         finished: None,
         cancelled: None,
         endpoint: None,
+        interpreter: Some("CPython 3.11".to_owned()),
     }
 }
 

@@ -150,6 +150,7 @@ fn job_key(table: u8, job: &JobId) -> Vec<u8> {
         JobKind::Generate => (0, 0, [0; 32]),
         JobKind::RoundTests { round, program } => (1, round, program.0),
         JobKind::Evaluate => (2, 0, [0; 32]),
+        JobKind::EvaluateRound { round, program } => (3, round, program.0),
     };
     let mut key = key(table, job.run);
     key.extend_from_slice(&job.problem.to_be_bytes());
@@ -194,6 +195,10 @@ mod tests {
         for run in [RunId(Uuid::from_u128(1)), RunId(Uuid::from_u128(1 << 120))] {
             for problem in [1, 255, 256, u32::MAX] {
                 for kind in [
+                    JobKind::EvaluateRound {
+                        round: 0,
+                        program: Digest([0; 32]),
+                    },
                     JobKind::Evaluate,
                     JobKind::RoundTests {
                         round: 256,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::dataset::{self, Loaded};
 use crate::driver::stamp;
+use crate::judging::Judging;
 use crate::prepare::Plan;
 use crate::run_args::SpecArgs;
 use crate::subject::Subject;
@@ -64,7 +65,7 @@ impl Templates {
 /// The run that flags describe, with an id of its own, and the blobs that it names. Says what is odd about it.
 ///
 /// # Errors
-/// No problem is chosen.
+/// No problem is chosen, or a file that a flag names cannot be used.
 pub fn put_together(
     args: &SpecArgs,
     subject: &Subject,
@@ -73,6 +74,7 @@ pub fn put_together(
 ) -> anyhow::Result<(RunSpec, Vec<Bytes>)> {
     let problems = dataset::select(&loaded.problems, args.limit, &args.ids, args.filter.as_deref())?;
     crate::notices::loaded(loaded, &subject.model);
+    let judging = Judging::of(args, loaded)?;
     let plan = Plan {
         args,
         model: &subject.model,
@@ -83,6 +85,7 @@ pub fn put_together(
         problems,
         prompts: templates.addresses,
         prompt_set: templates.set,
+        judging,
         // The fleet has what it has.
         workers: 0,
         eval_workers: 0,

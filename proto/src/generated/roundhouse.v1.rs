@@ -85,7 +85,7 @@ pub struct JobId {
     #[prost(uint64, tag = "2")]
     pub problem: u64,
     /// What the job does.
-    #[prost(oneof = "job_id::Kind", tags = "3, 4, 5")]
+    #[prost(oneof = "job_id::Kind", tags = "3, 4, 5, 6")]
     pub kind: ::core::option::Option<job_id::Kind>,
 }
 /// Nested message and enum types in `JobId`.
@@ -102,7 +102,20 @@ pub mod job_id {
         /// The final evaluation.
         #[prost(message, tag = "5")]
         Evaluate(super::Empty),
+        /// A round's program, judged as a final one is.
+        #[prost(message, tag = "6")]
+        EvaluateRound(super::EvaluateRound),
     }
+}
+/// A round's program, judged as a final one is; a program that several rounds have is judged for the first of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvaluateRound {
+    /// Round of the session, from 0.
+    #[prost(uint64, tag = "1")]
+    pub round: u64,
+    /// Digest of the program.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub program: ::prost::bytes::Bytes,
 }
 /// The tests of one round; the same program in the same round is the same job.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -531,6 +544,12 @@ pub struct RoundEnd {
     /// The cases that were taken from it, as text; none when no test ran.
     #[prost(message, optional, tag = "5")]
     pub tests_used: ::core::option::Option<Payload>,
+    /// The program as it is run, patches included; none where that is `code` itself.
+    #[prost(message, optional, tag = "6")]
+    pub program: ::core::option::Option<Payload>,
+    /// Whether it passed the round's tests, or the tester's review; none when there was neither.
+    #[prost(bool, optional, tag = "7")]
+    pub passed: ::core::option::Option<bool>,
 }
 /// What a session came to.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

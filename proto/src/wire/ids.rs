@@ -59,6 +59,10 @@ impl From<JobId> for v1::JobId {
                     program: program.into(),
                 }),
                 JobKind::Evaluate => Kind::Evaluate(v1::Empty {}),
+                JobKind::EvaluateRound { round, program } => Kind::EvaluateRound(v1::EvaluateRound {
+                    round: round.into(),
+                    program: program.into(),
+                }),
             }),
         }
     }
@@ -76,6 +80,7 @@ impl TryFrom<v1::JobId> for JobId {
                 Kind::Generate(v1::Empty {}) => JobKind::Generate,
                 Kind::RoundTests(tests) => fields.part("round_tests", tests)?,
                 Kind::Evaluate(v1::Empty {}) => JobKind::Evaluate,
+                Kind::EvaluateRound(round) => fields.part("evaluate_round", round)?,
             },
         })
     }
@@ -88,6 +93,17 @@ impl TryFrom<v1::RoundTests> for JobKind {
         Ok(Self::RoundTests {
             round: fields.number("round", tests.round)?,
             program: fields.digest("program", &tests.program)?,
+        })
+    }
+}
+
+impl TryFrom<v1::EvaluateRound> for JobKind {
+    type Error = WireError;
+    fn try_from(evaluated: v1::EvaluateRound) -> Result<Self, WireError> {
+        let fields = Fields::of("EvaluateRound");
+        Ok(Self::EvaluateRound {
+            round: fields.number("round", evaluated.round)?,
+            program: fields.digest("program", &evaluated.program)?,
         })
     }
 }

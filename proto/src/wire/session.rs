@@ -192,12 +192,16 @@ impl From<SessionEvent> for v1::SessionEvent {
                 report,
                 tests_raw,
                 tests_used,
+                program,
+                passed,
             } => Event::RoundEnd(v1::RoundEnd {
                 round: round.into(),
                 code: Some(code.into()),
                 report: Some(report.into()),
                 tests_raw: Some(tests_raw.into()),
                 tests_used: tests_used.map(Into::into),
+                program: program.map(Into::into),
+                passed,
             }),
             SessionEvent::Finished(outcome) => Event::Finished(outcome.into()),
         };
@@ -262,6 +266,8 @@ impl TryFrom<v1::RoundEnd> for SessionEvent {
             report: fields.required("report", end.report)?,
             tests_raw: fields.required("tests_raw", end.tests_raw)?,
             tests_used: fields.optional("tests_used", end.tests_used)?,
+            program: fields.optional("program", end.program)?,
+            passed: end.passed,
         })
     }
 }

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use roundhouse_core::Files;
 use roundhouse_core::record::{JobOutcome, PendingFile};
 use roundhouse_core::run::{ModelAt, RunSpec};
-use roundhouse_core::summary::{ProblemOutcome, RunStatus, RunSummary};
+use roundhouse_core::summary::{ProblemOutcome, RoundOutcome, RunStatus, RunSummary};
 use roundhouse_proto::link::JobResult;
-use roundhouse_proto::{JobId, JobKind, RunId, SessionEvent, Usage};
+use roundhouse_proto::{Digest, JobId, JobKind, Payload, RunId, SessionEvent, Usage};
 
 use super::World;
 use crate::ledger::{CallKey, Fate};
-use crate::script::{Beat, Script};
+use crate::script::{Beat, Script, round_program, round_verdict};
 
 /// Grants after which a job is given up whatever its run allows, as the core has it.
 const GRANTS_MAX: u32 = 100;
@@ -65,6 +65,7 @@ impl World {
             let summary = self.summary(ordered.spec.run);
             self.check_problems(&summary);
             self.check_times(&summary);
+            self.check_rounds(&summary);
             self.check_files(&summary);
             self.check_view(&summary);
         }
@@ -254,6 +255,95 @@ impl World {
         );
     }
 
+    /// Where a run has them judged, each program of a problem's rounds was judged once, the final one as such, and
+    /// everything that failed there is told of there only.
+    fn check_rounds(&self, summary: &RunSummary) {
+        let spec = &summary.spec;
+        for (problem, found) in spec.problems.iter().zip(&summary.problems) {
+            let session = session(spec.run, problem.position);
+            let ended: Vec<u32> = found.events.iter().filter_map(round_ended).collect();
+            let generated = found.generation.as_ref();
+            let last = generated.and_then(|generated| generated.program.as_ref());
+            let is_asked = spec.evaluate_rounds && problem.tests.is_some();
+            let mut judged_in: BTreeMap<Digest, u32> = BTreeMap::new();
+            for round in ended.iter().filter(|_| is_asked && last.is_some()) {
+                let program = round_program(problem.position, *round).digest();
+                if Some(program) != last.map(Payload::digest) {
+                    judged_in.entry(program).or_insert(*round);
+                }
+            }
+            let job = |(program, round): (&Digest, &u32)| JobId {
+                kind: JobKind::EvaluateRound {
+                    round: *round,
+                    program: *program,
+                },
+                ..session
+            };
+            let expected: BTreeSet<JobId> = judged_in.iter().map(job).collect();
+            let stored = self.disk.jobs().map(|record| record.job);
+            let is_it = |job: &JobId| {
+                (job.run, job.problem) == (session.run, session.problem)
+                    && matches!(job.kind, JobKind::EvaluateRound { .. })
+            };
+            assert_eq!(
+                stored.filter(is_it).collect::<BTreeSet<_>>(),
+                expected,
+                "the rounds of {session} are judged wrongly"
+            );
+            let told: Vec<u32> = found.rounds.iter().map(|round| round.round).collect();
+            assert_eq!(told, if is_asked { ended } else { Vec::new() });
+            for round in &found.rounds {
+                let program = round_program(problem.position, round.round).digest();
+                let job = match judged_in.get_key_value(&program) {
+                    Some(judged) => job(judged),
+                    None => JobId {
+                        kind: JobKind::Evaluate,
+                        ..session
+                    },
+                };
+                match (last.and_then(|_| self.disk.outcome(&job)), &round.outcome) {
+                    (None, RoundOutcome::Unjudged) => {
+                        assert!(
+                            last.is_none() || self.disk.is_cancelled(spec.run),
+                            "{job} was never judged"
+                        );
+                    }
+                    (stored, told) => self.check_round(&job, stored, told),
+                }
+            }
+        }
+    }
+
+    /// What is told of a round is what its program was judged to, which is what its script says, unless it was given up.
+    fn check_round(&self, job: &JobId, stored: Option<&JobOutcome>, told: &RoundOutcome) {
+        let script = self.script(job);
+        let is_right = match (told, stored) {
+            (
+                RoundOutcome::Judged { passed, total },
+                Some(JobOutcome::Evaluated {
+                    passed: p, total: t, ..
+                }),
+            ) => {
+                let is_scripted = match job.kind {
+                    JobKind::EvaluateRound { round, .. } => {
+                        script.rounds_fail.is_none() && *passed == round_verdict(job.problem, round)
+                    }
+                    _ => true,
+                };
+                (passed, total) == (p, t) && is_scripted
+            }
+            (RoundOutcome::Error(told), Some(JobOutcome::Error(stored))) => {
+                let is_scripted = match job.kind {
+                    JobKind::EvaluateRound { .. } => script.rounds_fail.as_ref() == Some(told),
+                    _ => script.verdict.as_ref().is_err_and(|unjudged| unjudged == told),
+                };
+                told == stored && (is_scripted || told.message.starts_with("given up after"))
+            }
+            (RoundOutcome::Unjudged | RoundOutcome::Judged { .. } | RoundOutcome::Error(_), _) => false,
+        };
+        assert!(is_right, "{job} came to {stored:?}, and its round to {told:?}");
+    }
+
     /// Every file of a run is written as the run ended.
     fn check_files(&self, summary: &RunSummary) {
         let run = summary.spec.run;
@@ -364,6 +454,14 @@ impl World {
         if self.plan.is_gentle() {
             assert_eq!(view.calls_unaccounted_n, 0, "no call was lost");
         }
+    }
+}
+
+/// The round that ended, if one did.
+fn round_ended(event: &SessionEvent) -> Option<u32> {
+    match event {
+        SessionEvent::RoundEnd { round, .. } => Some(*round),
+        SessionEvent::Said { .. } | SessionEvent::TestRequest { .. } | SessionEvent::Finished(_) => None,
     }
 }
 

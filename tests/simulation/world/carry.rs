@@ -1,10 +1,10 @@
 //! What travels on the links, and what both ends make of it.
 
 use roundhouse_core::{Event, LinkId};
-use roundhouse_proto::link::{CoordMsg, JobGrant};
+use roundhouse_proto::link::{CoordMsg, Hello, JobGrant};
 use roundhouse_proto::{LeaseId, Role, Work};
 
-use super::World;
+use super::{Seat, World};
 use crate::ledger::Fate;
 use crate::links::Down;
 use crate::trace;
@@ -26,6 +26,7 @@ impl World {
                 let is_asked = hello.endpoints.iter().filter(|offer| offer.benched.is_none());
                 let names = is_asked.map(|offer| offer.name.clone()).collect();
                 self.offers.insert(*link, names);
+                self.take_seat(*link, hello);
             }
             Event::Benched { link, endpoint, .. } => {
                 if let Some(names) = self.offers.get_mut(link) {
@@ -33,7 +34,10 @@ impl World {
                 }
             }
             // The edge closes what ended.
-            Event::LinkLost { link } | Event::Left { link } => self.links.close_down(*link),
+            Event::LinkLost { link } | Event::Left { link } => {
+                self.links.close_down(*link);
+                self.seats.remove(link);
+            }
             Event::Submitted { .. }
             | Event::RetryRequested { .. }
             | Event::CancelRequested { .. }
@@ -53,6 +57,19 @@ impl World {
         }
     }
 
+    /// A worker that runs programs joins, as the coordinator hears of it.
+    fn take_seat(&mut self, link: LinkId, hello: &Hello) {
+        if let Some(slots) = hello.slots.get(&Role::Eval) {
+            let seat = Seat {
+                host: hello.boot_id.clone(),
+                cores: hello.cores,
+                most: hello.cores.min(*slots),
+                share: None,
+            };
+            self.seats.insert(link, seat);
+        }
+    }
+
     /// A worker says something, if its link is up.
     pub(super) fn say_up(&mut self, i: usize, event: impl FnOnce(LinkId) -> Event) {
         if let Some(link) = self.workers[i].link() {
@@ -63,6 +80,7 @@ impl World {
     pub(super) fn join(&mut self, i: usize) {
         let link = self.links.open(i);
         self.workers[i].phase = Phase::Joining(link);
+        self.workers[i].share = None;
         let hello = self.workers[i].hello();
         self.links.say_up(link, Event::Joined { link, hello });
     }
@@ -145,7 +163,8 @@ impl World {
                 self.dropped_n += u32::from(self.workers[i].tasks.contains_key(&lease));
                 self.let_go(i, lease);
             }
-            CoordMsg::Pong { .. } | CoordMsg::Cages { .. } => {}
+            CoordMsg::Cages { n } => self.workers[i].share = Some(n),
+            CoordMsg::Pong { .. } => {}
             other @ (CoordMsg::Reject { .. }
             | CoordMsg::Adopt { .. }
             | CoordMsg::Share { .. }
@@ -161,6 +180,10 @@ impl World {
         let role = role_of(job);
         assert_eq!(work.role(), role);
         let worker = &mut self.workers[i];
+        assert!(
+            role == Role::Gen || worker.share.is_some(),
+            "{job} was handed out to a worker that does not know its share"
+        );
         assert!(
             worker.tasks.values().all(|task| task.job != *job),
             "{job} was handed out to a worker that holds it"

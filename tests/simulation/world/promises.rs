@@ -1,14 +1,16 @@
 //! What must hold while a world goes on. What must hold of single writes is in [`crate::store`], of what a worker is
 //! handed in [`super::carry`], at the end in [`super::books`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use roundhouse_core::record::{JobOutcome, PendingFile, StoredState, Write};
 use roundhouse_core::run::ModelAt;
-use roundhouse_core::summary::RunStatus;
+use roundhouse_core::summary::{ProblemOutcome, ProblemSummary, RunStatus};
 use roundhouse_core::{Command, LinkId, Outbox, Progress};
 use roundhouse_proto::link::{CoordMsg, JobGrant, JobResult};
 use roundhouse_proto::{Failure, JobId, JobKind, LeaseId, Payload, RunId, SessionEvent, Work};
 
-use super::World;
+use super::{Seat, World};
 use crate::ledger::CallKey;
 use crate::runs::worker_id;
 
@@ -121,8 +123,27 @@ impl World {
             Work::Evaluate(work) => {
                 let subject = record.subject.as_ref().expect("it judges a program");
                 assert_eq!((&work.program, work.tests), (&subject.program, subject.cases));
+                self.check_interpreter(link, job);
             }
         }
+    }
+
+    /// All programs of a run are judged by one minor version of an interpreter, unless it takes any.
+    fn check_interpreter(&self, link: LinkId, job: &JobId) {
+        let Some(worker) = self.links.worker(link).map(|i| &self.workers[i]) else {
+            return;
+        };
+        let chosen = self.disk.run(job.run).and_then(|run| run.interpreter.as_deref());
+        let takes_any = self.spec(job.run).evaluation.mixed_versions;
+        let interpreters = &worker.member.interpreters;
+        let is_right = match chosen {
+            None => takes_any && !interpreters.is_empty(),
+            Some(minor) => !takes_any && interpreters.iter().any(|name| name.starts_with(minor)),
+        };
+        assert!(
+            is_right,
+            "{job} of a run that is judged by {chosen:?} goes to a worker with {interpreters:?}"
+        );
     }
 
     /// The reports of tests that a session's rounds had.
@@ -135,7 +156,13 @@ impl World {
             (JobKind::RoundTests { round, program }, JobOutcome::Evaluated { report, .. }) => {
                 Some((round, program, report.clone()))
             }
-            (JobKind::RoundTests { .. } | JobKind::Generate | JobKind::Evaluate, _) => None,
+            (
+                JobKind::RoundTests { .. }
+                | JobKind::Generate
+                | JobKind::Evaluate
+                | JobKind::EvaluateRound { .. },
+                _,
+            ) => None,
         };
         of_session
             .filter_map(|record| report(record.job, &record.state))
@@ -229,6 +256,13 @@ impl World {
                     "a run is done before its end: {summary:?}"
                 );
             }
+            Progress::AllJudged(summary) => {
+                let is_open = |problem: &ProblemSummary| problem.outcome == ProblemOutcome::Open;
+                assert!(
+                    summary.spec.evaluate_rounds && !summary.problems.iter().any(is_open),
+                    "a run has only rounds left, and does not: {summary:?}"
+                );
+            }
             Progress::GenerationStarted { .. }
             | Progress::GenerationEnded { .. }
             | Progress::GenerationDone { .. }
@@ -244,14 +278,14 @@ impl World {
     fn check_modes(&self) {
         for ordered in &self.plan.runs {
             let spec = &ordered.spec;
-            let held_n = |kind: JobKind| {
+            let held_n = |kind_is: fn(&JobKind) -> bool| {
                 let jobs = self.disk.jobs().map(|record| record.job);
-                let jobs = jobs.filter(|job| job.run == spec.run && job.kind == kind);
+                let jobs = jobs.filter(|job| job.run == spec.run && kind_is(&job.kind));
                 jobs.filter(|job| self.disk.lease_of(job).is_some()).count()
             };
             if !spec.parallel {
                 assert!(
-                    held_n(JobKind::Generate) <= 1,
+                    held_n(|kind| *kind == JobKind::Generate) <= 1,
                     "a sequential run holds several sessions"
                 );
             }
@@ -262,8 +296,10 @@ impl World {
                     self.disk.outcome(&JobId { run, problem, kind }).is_some()
                 };
                 let is_over = spec.problems.iter().all(|problem| is_settled(problem.position));
+                let is_final =
+                    |kind: &JobKind| matches!(kind, JobKind::Evaluate | JobKind::EvaluateRound { .. });
                 assert!(
-                    is_over || held_n(JobKind::Evaluate) == 0,
+                    is_over || held_n(is_final) == 0,
                     "an evaluation of a staged run came before the end of its sessions"
                 );
             }
@@ -306,6 +342,79 @@ impl World {
                     work.endpoint
                 );
             }
+        }
+    }
+
+    /// Whatever happens, the joined workers of a host have its cores divided among them at once: all of them know their
+    /// shares, which are no more than the cores, or 1 each, and as even as what each can use allows.
+    pub(super) fn check_shares(&mut self, outbox: &Outbox) {
+        for command in &outbox.commands {
+            match command {
+                Command::Send {
+                    link,
+                    msg: CoordMsg::Cages { n },
+                } => {
+                    let seat = self.seats.get_mut(link);
+                    let seat = seat.unwrap_or_else(|| panic!("a share of {n} is said on link {link}"));
+                    assert_ne!(seat.share, Some(*n), "a share is said twice on link {link}");
+                    seat.share = Some(*n);
+                }
+                Command::Close { link } => drop(self.seats.remove(link)),
+                Command::Send { .. } | Command::WriteFiles(_) | Command::Tell { .. } => {}
+            }
+        }
+        let hosts: BTreeSet<&str> = self.seats.values().map(|seat| seat.host.as_str()).collect();
+        for host in hosts {
+            let seats: Vec<&Seat> = self.seats.values().filter(|seat| seat.host == host).collect();
+            let shares: Vec<u32> = seats.iter().map(|seat| seat.share.unwrap_or(0)).collect();
+            let (sum, cores) = (shares.iter().sum::<u32>(), seats[0].cores);
+            let workers_n = u32::try_from(seats.len()).expect("there are few");
+            let is_within = sum <= cores.max(workers_n);
+            let is_known = shares.iter().all(|share| *share > 0);
+            let has_enough = |share: u32, seat: &Seat| share == seat.most;
+            let are_full = || {
+                seats
+                    .iter()
+                    .zip(&shares)
+                    .all(|(seat, share)| has_enough(*share, seat))
+            };
+            let is_used = sum >= cores || are_full();
+            let is_even = seats.iter().zip(&shares).all(|(seat, share)| {
+                has_enough(*share, seat) || shares.iter().all(|other| *other <= share + 1)
+            });
+            assert!(
+                is_known && is_within && is_used && is_even,
+                "the {cores} cores of {host} are divided wrongly: {seats:?}"
+            );
+        }
+    }
+
+    /// When nothing is on its way any more and nobody is waited for, each worker has heard its share, and together they
+    /// run no more programs than their host has cores for.
+    pub(super) fn check_shares_heard(&self) {
+        let mut heard: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        let mut seated_n = 0;
+        for worker in &self.workers {
+            let Some(seat) = worker.link().and_then(|link| self.seats.get(&link)) else {
+                continue;
+            };
+            seated_n += 1;
+            assert_eq!(
+                worker.share, seat.share,
+                "worker {} has not heard its share",
+                worker.n
+            );
+            heard.entry(&seat.host).or_default().extend(worker.share);
+        }
+        assert_eq!(seated_n, self.seats.len(), "a worker that is gone has a share");
+        for (host, shares) in heard {
+            let mut seats = self.seats.values().filter(|seat| seat.host == host);
+            let cores = seats.next().map_or(0, |seat| seat.cores);
+            let most = cores.max(u32::try_from(shares.len()).expect("there are few"));
+            assert!(
+                shares.iter().sum::<u32>() <= most,
+                "{host} runs {shares:?} programs at once"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use roundhouse_proto::{Audit, Failure, FailureClass, JobId, JobKind, LeaseId, Se
 use super::World;
 use crate::ledger::{CallKey, Fate};
 use crate::runs::CASES;
-use crate::script::{Beat, Script, busy_ms, failure, report};
+use crate::script::{Beat, Script, busy_ms, failure, report, round_verdict};
 use crate::worker::{Stage, Task};
 
 /// What goes wrong while a job is worked on.
@@ -184,6 +184,10 @@ impl World {
             (JobKind::RoundTests { .. }, Some(failure), _) | (JobKind::Evaluate, _, Err(failure)) => {
                 return failed(failure.clone(), 0);
             }
+            (JobKind::EvaluateRound { round, .. }, ..) => match &script.rounds_fail {
+                Some(failure) => return failed(failure.clone(), 0),
+                None => (round_verdict(job.problem, round), CASES),
+            },
             (JobKind::RoundTests { .. }, None, _) => (2, CASES),
             (JobKind::Evaluate, _, Ok(passed)) => (*passed, CASES),
             (JobKind::Generate, ..) => panic!("{job} is not judged"),

@@ -8,24 +8,30 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::channel::{self, Channel};
+use crate::channel::{self, Channel, can_be_read};
 use crate::containment::{Containment, Layers, Level};
-use crate::init::{CAGE_ARGUMENT, is_own};
+use crate::init::{CAGE_ARGUMENT, is_own, is_plain, is_root, remove_shared};
 use crate::memfd;
-use crate::message::{Attempt, MessageError, Reply, Request, Setup};
+use crate::message::{Attempt, MessageError, Origin, Reply, Request, ServerPlan, Setup};
 use crate::run::{Flow, Output, Run, RunEnd, Start};
-use crate::sys::StartStep;
+use crate::sys::{self, StartStep};
 
 /// Longest wait for a cage to be made, or for a program's file to be put in place.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for a cage to end before it is killed.
 const END_WITHIN: Duration = Duration::from_secs(2);
+/// Ways to make a cage, the best first. Root without the right to make namespaces may have it as an ordinary user; so
+/// that one comes before root's namespaces without users.
+const LADDER: [Attempt; 4] = [
+    Attempt::Privileged,
+    Attempt::Unprivileged,
+    Attempt::WithoutUsers,
+    Attempt::Limits,
+];
 
 /// How to make a cage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub struct CageConfig {
     /// The program that calls [`crate::enter_if_cage`] first; usually `/proc/self/exe`.
     pub entry: PathBuf,
     /// Files and directories that programs see, read-only, at the same absolute path: the interpreter's prefix, shared
-    /// libraries. Missing ones are skipped. None may lie in `/tmp`, `/w`, `/dev` or `/proc`.
+    /// libraries. Missing ones are skipped. None may lie in `/tmp`, `/w`, `/z`, `/dev` or `/proc`.
     pub runtime: Vec<PathBuf>,
     /// The only environment that programs see.
     pub environment: Vec<(String, String)>,
@@ -43,7 +49,7 @@ pub struct CageConfig {
     pub scratch_inodes: u64,
     /// The processor that programs are pinned to; `None` for any.
     pub cpu: Option<usize>,
-    /// Programs that stay and fork, each fork being one run.
+    /// Programs that stay and fork, each fork being one run. They need namespaces: without, nothing is served.
     pub servers: Vec<ForkServer>,
     /// Files that fork servers are made of, by plain name; programs see them too, read-only, in the directory `/z`.
     pub server_files: Vec<(String, Vec<u8>)>,
@@ -83,10 +89,16 @@ pub enum CageError {
         source: io::Error,
     },
     /// A runtime path cannot be shown to programs.
-    #[error("the runtime path `{path}` must be absolute and outside `/tmp`, `/w`, `/dev` and `/proc`", path = .path.display())]
+    #[error("the runtime path `{path}` must be absolute and outside `/tmp`, `/w`, `/z`, `/dev` and `/proc`", path = .path.display())]
     Runtime {
         /// Which.
         path: PathBuf,
+    },
+    /// A fork server's file cannot be shown to programs.
+    #[error("the server file `{name}` must have a plain name of its own, at most 128 bytes long")]
+    ServerFile {
+        /// Its name.
+        name: String,
     },
     /// The host refused steps of every way to make a cage.
     #[error("the host refused a cage: {reason}")]
@@ -176,6 +188,7 @@ impl CageError {
             }
             Self::Spawn { .. }
             | Self::Runtime { .. }
+            | Self::ServerFile { .. }
             | Self::Refused { .. }
             | Self::Died { .. }
             | Self::Silent { .. }
@@ -200,7 +213,8 @@ pub struct Cage {
 }
 
 impl Cage {
-    /// Makes a cage, as tight as the host allows: with namespaces, or else with limits only.
+    /// Makes a cage, as tight as the host allows: with namespaces, or else with what holds without them. What it came
+    /// to is [`Cage::containment`].
     ///
     /// # Errors
     /// When a runtime path cannot be shown, the entry cannot be started or the host refuses even limits.
@@ -211,12 +225,21 @@ impl Cage {
                 return Err(CageError::Runtime { path: path.clone() });
             }
         }
+        for (at, (name, _)) in config.server_files.iter().enumerate() {
+            let taken = config.server_files[..at].iter().any(|(other, _)| other == name);
+            if taken || !is_plain(name.as_bytes()) {
+                return Err(CageError::ServerFile { name: name.clone() });
+            }
+        }
         let mut refused = Vec::new();
-        for attempt in [Attempt::Privileged, Attempt::Unprivileged, Attempt::Limits] {
-            if attempt == Attempt::Privileged && !rustix::process::geteuid().is_root() {
+        for attempt in LADDER {
+            let is_roots = matches!(attempt, Attempt::Privileged | Attempt::WithoutUsers);
+            if is_roots && !is_root() {
                 continue;
             }
             match Self::attempt(config, attempt, &refused) {
+                // Two ways often fail at the same step.
+                Err(CageError::Refused { reason }) if refused.contains(&reason) => {}
                 Err(CageError::Refused { reason }) => refused.push(reason),
                 other => return other,
             }
@@ -257,13 +280,37 @@ impl Cage {
     /// # Errors
     /// [`CageError::Load`] when the name is no plain file name or the scratch is too small; others lose the cage.
     pub fn load(&mut self, name: &str, text: &[u8]) -> Result<(), CageError> {
-        let doing = "load a program";
-        self.check_alive(doing)?;
-        let text = memfd::seal(text).map_err(|source| CageError::System { doing, source })?;
         let request = Request::Load {
             name: name.as_bytes().to_vec(),
         };
-        self.say(&request, &[text.as_fd()], doing)?;
+        self.put(&request, name, text, "load a program")
+    }
+
+    /// Puts one more file beside the loaded program, until the next is loaded. The same rules hold for it.
+    ///
+    /// A fork server that holds the program has read what was there when it got ready: files are added before the
+    /// first run.
+    ///
+    /// # Errors
+    /// [`CageError::Load`] when no program is loaded, the name is no plain file name or taken, 16 files lie there
+    /// already, or the scratch is too small; others lose the cage.
+    pub fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageError> {
+        let request = Request::Add {
+            name: name.as_bytes().to_vec(),
+        };
+        self.put(&request, name, text, "take a file")
+    }
+
+    fn put(
+        &mut self,
+        request: &Request,
+        name: &str,
+        text: &[u8],
+        doing: &'static str,
+    ) -> Result<(), CageError> {
+        self.check_alive(doing)?;
+        let text = memfd::seal(text).map_err(|source| CageError::System { doing, source })?;
+        self.say(request, &[text.as_fd()], doing)?;
         let reply = self.answer(doing, ANSWER_WITHIN);
         match self.keep(reply)? {
             Reply::Loaded => Ok(()),
@@ -280,21 +327,20 @@ impl Cage {
     /// Nothing of it is left afterwards: neither a process nor a file.
     ///
     /// # Errors
-    /// [`CageError::NotStarted`] when it could not be executed; others lose the cage. What a program does is an end,
-    /// never an error.
+    /// [`CageError::NotStarted`] when it could not be executed, [`CageError::NotServed`] when a fork server could not
+    /// run it; others lose the cage. What a program does is an end, never an error.
     pub fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageError> {
         let doing = "run a program";
         self.check_alive(doing)?;
-        let Start::Execute(argv) = run.start else {
-            let reason = "there is no fork server".to_owned();
-            return Err(CageError::NotServed { reason });
-        };
         self.runs += 1;
         let seq = self.runs;
         let request = Request::Run {
             seq,
             limits: run.limits,
-            argv: argv.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
+            origin: match run.start {
+                Start::Execute(argv) => Origin::Execute(texts(argv)),
+                Start::Fork(server) => Origin::Fork(u32::try_from(server).unwrap_or(u32::MAX)),
+            },
         };
         let pipes = self
             .output
@@ -303,16 +349,18 @@ impl Cage {
         let (ours, [output, errors]) = self.keep(pipes)?;
         self.say(&request, &[run.stdin, output.as_fd(), errors.as_fd()], doing)?;
         drop((output, errors));
-        let reply = self
-            .output
-            .follow(&mut self.channel, ours, seq, &run.limits, stdout);
+        let reply = self.output.follow(&mut self.channel, ours, seq, run, stdout);
         match self.keep(reply)? {
             Followed::Ended(end) => Ok(end),
             Followed::NotStarted { step, errno } => Err(CageError::NotStarted {
-                program: argv.first().cloned().unwrap_or_default(),
+                program: match run.start {
+                    Start::Execute(argv) => argv.first().cloned().unwrap_or_default(),
+                    Start::Fork(_) => String::new(),
+                },
                 step: StartStep::words(step),
                 source: io::Error::from_raw_os_error(errno),
             }),
+            Followed::NotServed { reason } => Err(CageError::NotServed { reason }),
         }
     }
 
@@ -341,6 +389,7 @@ impl Cage {
                 level: Level::Limits,
                 layers: Layers::default(),
                 reason: None,
+                landlock_version: 0,
             },
             output: Output::default(),
             runs: 0,
@@ -356,13 +405,34 @@ impl Cage {
                 .iter()
                 .map(|path| path.as_os_str().as_bytes().to_vec())
                 .collect(),
-            environment: config
-                .environment
+            environment: variables(&config.environment),
+            servers: config
+                .servers
                 .iter()
-                .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+                .map(|server| ServerPlan {
+                    argv: texts(&server.argv),
+                    environment: variables(&server.environment),
+                    holds: server.holds,
+                })
+                .collect(),
+            server_files: config
+                .server_files
+                .iter()
+                .map(|(name, text)| (name.as_bytes().to_vec(), text.len() as u64))
                 .collect(),
         });
-        cage.say(&setup, &[], doing)?;
+        let texts: Vec<&[u8]> = config
+            .server_files
+            .iter()
+            .map(|(_, text)| text.as_slice())
+            .collect();
+        match texts.as_slice() {
+            [] => cage.say(&setup, &[], doing)?,
+            texts => {
+                let texts = memfd::seal(&texts.concat()).map_err(system)?;
+                cage.say(&setup, &[texts.as_fd()], doing)?;
+            }
+        }
         match cage.answer(doing, ANSWER_WITHIN)? {
             Reply::Ready { layers, refusals } => {
                 let mut refused = refused.to_vec();
@@ -371,11 +441,14 @@ impl Cage {
                 }
                 cage.containment = Containment {
                     level: match attempt {
-                        Attempt::Privileged | Attempt::Unprivileged => Level::Namespaces,
+                        Attempt::Privileged | Attempt::Unprivileged | Attempt::WithoutUsers => {
+                            Level::Namespaces
+                        }
                         Attempt::Limits => Level::Limits,
                     },
                     layers: Layers::from_bits(layers),
                     reason: (!refused.is_empty()).then(|| refused.join("; ")),
+                    landlock_version: sys::landlock_version().unwrap_or(0),
                 };
                 Ok(cage)
             }
@@ -423,7 +496,7 @@ impl Cage {
 
     fn answer(&mut self, doing: &'static str, within: Duration) -> Result<Reply, CageError> {
         let system = |source| CageError::System { doing, source };
-        if !wait_for(self.channel.fd(), within).map_err(system)? {
+        if !can_be_read(self.channel.fd(), within).map_err(system)? {
             let waited_ms = within.as_millis().try_into().unwrap_or(u64::MAX);
             return Err(CageError::Silent { doing, waited_ms });
         }
@@ -435,11 +508,12 @@ impl Drop for Cage {
     fn drop(&mut self) {
         // The end of the socket ends the init, with it every process, and with the init the warden, which reaps it.
         let _ = rustix::net::shutdown(self.channel.fd(), rustix::net::Shutdown::Both);
-        if !matches!(wait_for(self.warden_end.as_fd(), END_WITHIN), Ok(true)) {
+        if !matches!(can_be_read(&self.warden_end, END_WITHIN), Ok(true)) {
             // The kernel kills the init with its parent.
             let _ = self.warden.kill();
         }
         let _ = self.warden.wait();
+        remove_shared();
     }
 }
 
@@ -458,6 +532,7 @@ impl std::fmt::Debug for Cage {
 pub(crate) enum Followed {
     Ended(RunEnd),
     NotStarted { step: u8, errno: i32 },
+    NotServed { reason: String },
 }
 
 /// Takes one reply that is there.
@@ -486,29 +561,6 @@ pub(crate) fn nonsense(doing: &'static str, reply: &Reply) -> CageError {
     }
 }
 
-/// Time as `poll` takes it.
-pub(crate) fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    }
-}
-
-/// Waits until `fd` can be read; false when the time is over first.
-fn wait_for(fd: BorrowedFd<'_>, within: Duration) -> io::Result<bool> {
-    let until = Instant::now() + within;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let mut ends = [PollFd::new(&fd, PollFlags::IN)];
-        match poll(&mut ends, Some(&timespec(left))) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 fn end_of(child: &Child) -> io::Result<OwnedFd> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok(pidfd_open(
@@ -517,6 +569,18 @@ fn end_of(child: &Child) -> io::Result<OwnedFd> {
     )?)
 }
 
-fn lossy(bytes: &[u8]) -> String {
+fn texts(texts: &[String]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn variables(variables: &[(String, String)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let bytes = |text: &String| text.as_bytes().to_vec();
+    variables
+        .iter()
+        .map(|(name, value)| (bytes(name), bytes(value)))
+        .collect()
+}
+
+pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

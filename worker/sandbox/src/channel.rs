@@ -1,11 +1,14 @@
-//! The socket between the worker and a cage's init: one datagram per message, files beside it.
+//! Sockets between the worker, a cage's init and its helpers: one datagram per message, files beside it.
 //!
-//! Both ends use it. It moves bytes and files; what they mean is `message`.
+//! Both ends use it. It moves bytes and files; what they mean is `message`, between init and nursery `init::nursery`,
+//! between init and fork server `init::server`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -39,11 +42,58 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// Sends one message; a peer that is gone is an error, never a signal.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let bytes = [IoSlice::new(bytes)];
+    loop {
+        match sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            // What was not read when the peer ended; the same to a writer.
+            Err(Errno::CONNRESET) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until `fd` can be read; false when the time is over first.
+pub(crate) fn can_be_read(fd: impl AsFd, within: Duration) -> io::Result<bool> {
+    let until = Instant::now() + within;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timespec(left))) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Time as `poll` takes it.
+pub(crate) fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
 impl Channel {
+    /// An end that takes messages of [`MESSAGE_BYTES_MAX`].
     pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self::with_room(socket, MESSAGE_BYTES_MAX)
+    }
+
+    /// An end that takes messages of `bytes_max`.
+    pub(crate) fn with_room(socket: OwnedFd, bytes_max: usize) -> Self {
         Self {
             socket,
-            buffer: vec![0; MESSAGE_BYTES_MAX],
+            buffer: vec![0; bytes_max],
         }
     }
 
@@ -53,19 +103,7 @@ impl Channel {
 
     /// Sends one message; a peer that is gone is an error, never a signal.
     pub(crate) fn send(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let bytes = [IoSlice::new(bytes)];
-        loop {
-            match sendmsg(&self.socket, &bytes, &mut control, SendFlags::NOSIGNAL) {
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        send(self.fd(), bytes, files)
     }
 
     /// Receives one message, waiting for it; `None` when the peer is gone.

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub enum Level {
     /// Namespaces of its own: no network, no files of the host, no processes but its own.
     Namespaces,
-    /// Resource limits and no new privileges only: the program sees the host's files, network and processes.
+    /// None: the program is on the host, and what the other layers allow is what it can reach there.
     Limits,
 }
 
@@ -49,11 +49,31 @@ pub enum Layer {
     AllProcessesWatched,
     /// The init has a user id that the program has not, so its limits and priority cannot be changed from inside.
     InitOutOfReach,
+    /// Only listed system calls are answered.
+    SystemCallFilter,
+    /// Files are read, written and executed by rules that hold without a tree of its own too.
+    Landlock,
+    /// Memory and processes of all together are bounded by the kernel.
+    ControlGroup,
+}
+
+/// How well a program is shut in, all layers taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// A program could do what the user can that runs it.
+    None,
+    /// It cannot reach the host's files, network and other processes, by one wall instead of two.
+    Partial,
+    /// All walls hold; what several processes use together is not bounded by the kernel.
+    FullWithoutControlGroup,
+    /// All walls hold, and one bound for all processes together.
+    Full,
 }
 
 impl Layer {
     /// All layers, in the order of their bits.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::UserNamespace,
         Self::MountNamespace,
         Self::PidNamespace,
@@ -68,6 +88,31 @@ impl Layer {
         Self::NoSystemVIpc,
         Self::AllProcessesWatched,
         Self::InitOutOfReach,
+        Self::SystemCallFilter,
+        Self::Landlock,
+        Self::ControlGroup,
+    ];
+
+    /// What every grade but the weakest two rests on.
+    const WALLS: [Self; 9] = [
+        Self::MountNamespace,
+        Self::PidNamespace,
+        Self::NetworkNamespace,
+        Self::IpcNamespace,
+        Self::ReadOnlyRoot,
+        Self::NoCapabilities,
+        Self::NoNewPrivileges,
+        Self::SystemCallFilter,
+        Self::Landlock,
+    ];
+    /// What bounds all processes together.
+    const BOUNDS: [Self; 2] = [Self::AllProcessesWatched, Self::ControlGroup];
+    /// What is left of the walls without namespaces.
+    const WALLS_WITHOUT_NAMESPACES: [Self; 4] = [
+        Self::NoCapabilities,
+        Self::NoNewPrivileges,
+        Self::SystemCallFilter,
+        Self::Landlock,
     ];
 
     /// The words used in texts.
@@ -87,6 +132,9 @@ impl Layer {
             Self::NoSystemVIpc => "no System V IPC",
             Self::AllProcessesWatched => "all processes watched",
             Self::InitOutOfReach => "init out of reach",
+            Self::SystemCallFilter => "system-call filter",
+            Self::Landlock => "Landlock",
+            Self::ControlGroup => "control group",
         }
     }
 
@@ -170,13 +218,50 @@ pub struct Containment {
     pub layers: Layers,
     /// Which steps the host refused and why, one clause each; none when everything was granted.
     pub reason: Option<String>,
+    /// The version of Landlock that the kernel has; 0 where it has none.
+    pub landlock_version: u32,
+}
+
+impl Containment {
+    /// All of it in one word. Without Landlock in the kernel namespaces are as good as it gets; without namespaces
+    /// Landlock is the only thing that keeps files from programs.
+    pub fn grade(&self) -> Grade {
+        match self.level {
+            Level::Limits if self.lacks(&Layer::WALLS_WITHOUT_NAMESPACES).next().is_none() => Grade::Partial,
+            Level::Limits => Grade::None,
+            Level::Namespaces if self.missing_walls().next().is_some() => Grade::Partial,
+            Level::Namespaces if self.lacks(&Layer::BOUNDS).next().is_some() => {
+                Grade::FullWithoutControlGroup
+            }
+            Level::Namespaces => Grade::Full,
+        }
+    }
+
+    /// What the best grade would need besides, walls first.
+    pub fn missing(&self) -> Vec<Layer> {
+        self.missing_walls().chain(self.lacks(&Layer::BOUNDS)).collect()
+    }
+
+    fn missing_walls(&self) -> impl Iterator<Item = Layer> {
+        let kernel_has_it =
+            move |layer: &Layer| *layer != Layer::Landlock || self.landlock_version > 0 || self.is_on_host();
+        self.lacks(&Layer::WALLS).filter(kernel_has_it)
+    }
+
+    fn is_on_host(&self) -> bool {
+        self.level == Level::Limits
+    }
+
+    fn lacks(&self, layers: &'static [Layer]) -> impl Iterator<Item = Layer> {
+        layers.iter().copied().filter(|layer| !self.layers.has(*layer))
+    }
 }
 
 impl fmt::Display for Containment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.level {
             Level::Namespaces => f.write_str("namespaces")?,
-            Level::Limits => f.write_str("limits only")?,
+            Level::Limits => f.write_str("no namespaces")?,
         }
         write!(f, " ({})", self.layers)?;
         match &self.reason {
@@ -195,6 +280,53 @@ mod tests {
         let layers: Layers = [Layer::PidNamespace, Layer::InitOutOfReach].into_iter().collect();
         assert_eq!(Layers::from_bits(layers.bits()), layers);
         assert_eq!(layers.to_string(), "pid namespace, init out of reach");
+    }
+
+    /// Containment with all layers but some.
+    fn without(level: Level, missing: &[Layer], landlock_version: u32) -> Containment {
+        let kept = Layer::ALL.into_iter().filter(|layer| !missing.contains(layer));
+        Containment {
+            level,
+            layers: kept.collect(),
+            reason: None,
+            landlock_version,
+        }
+    }
+
+    #[test]
+    fn a_grade_is_as_good_as_the_layer_that_is_missing() {
+        use Layer::*;
+        let namespaces = |missing: &[Layer], version| without(Level::Namespaces, missing, version).grade();
+        assert_eq!(namespaces(&[], 7), Grade::Full);
+        assert_eq!(namespaces(&[UserNamespace, InitOutOfReach], 7), Grade::Full);
+        assert_eq!(namespaces(&[ControlGroup], 7), Grade::FullWithoutControlGroup);
+        assert_eq!(
+            namespaces(&[AllProcessesWatched], 7),
+            Grade::FullWithoutControlGroup
+        );
+        assert_eq!(namespaces(&[Landlock], 7), Grade::Partial);
+        assert_eq!(namespaces(&[Landlock], 0), Grade::Full);
+        assert_eq!(namespaces(&[SystemCallFilter], 7), Grade::Partial);
+        assert_eq!(namespaces(&[NetworkNamespace], 7), Grade::Partial);
+        let host = |missing: &[Layer], version| without(Level::Limits, missing, version).grade();
+        assert_eq!(host(&[MountNamespace, ControlGroup], 7), Grade::Partial);
+        assert_eq!(host(&[Landlock], 0), Grade::None);
+        assert_eq!(host(&[SystemCallFilter], 7), Grade::None);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_unless_the_kernel_cannot_have_it() {
+        use Layer::*;
+        let missing = [ControlGroup, Landlock, UtsNamespace];
+        assert_eq!(without(Level::Namespaces, &missing, 0).missing(), [ControlGroup]);
+        assert_eq!(
+            without(Level::Namespaces, &missing, 7).missing(),
+            [Landlock, ControlGroup]
+        );
+        assert_eq!(
+            without(Level::Limits, &missing, 0).missing(),
+            [Landlock, ControlGroup]
+        );
     }
 
     #[test]

@@ -1,15 +1,28 @@
-//! The inside of a cage: the warden, and the init that it forks.
+//! The inside of a cage: the warden, the init that it forks, and the init's helpers.
 //!
 //! Entered by [`enter_if_cage`] in the worker's re-executed binary. The warden makes the namespaces, writes the id
-//! maps for the init, gives up its rights and then only waits; the init (`serve`) does the rest.
+//! maps for the init, gives up its rights and then only waits; the init (`serve`) does the rest, with a `reaper` inside
+//! the programs' pid namespace and, where there are fork servers (`server`, `roster`), a `nursery` outside it.
 
+mod backstops;
+mod cgroup;
+mod nursery;
 mod privileges;
 mod processes;
+mod reaper;
+mod roster;
 mod scratch;
 mod serve;
+mod server;
 mod tree;
+mod victims;
+mod walls;
 mod watch;
 
+pub(crate) use cgroup::remove_shared;
+pub(crate) use privileges::is_root;
+pub(crate) use scratch::is_plain;
+pub(crate) use server::ANSWER_WITHIN as SERVER_ANSWERS_WITHIN;
 pub(crate) use tree::is_own;
 
 use std::io;
@@ -21,6 +34,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, chdir, getppid, pidfd_open, setsid, umask};
 use rustix::thread::{CpuSet, sched_setaffinity};
+
+use cgroup::Cgroup;
 
 use crate::channel::Channel;
 use crate::message::{Attempt, Reply, Request, Setup};
@@ -79,6 +94,8 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 
 /// The whole life of the warden.
 fn warden() -> io::Result<()> {
+    // Asked once and kept: before Linux 6.4 the answer is read from `/proc`, which is not there inside.
+    let _ = rustix::param::page_size();
     // Standard input is the socket, output and error are `/dev/null`; nothing else of the worker comes further.
     sys::close_from(3)?;
     let mut channel = Channel::new(sys::take_standard_input()?);
@@ -99,9 +116,9 @@ fn warden() -> io::Result<()> {
     // What the init makes for programs must be open to them, whatever the worker was started with.
     umask(Mode::from_raw_mode(0o022));
 
-    let setup = match channel.receive()? {
-        Some(received) => match Request::decode(received.bytes) {
-            Ok(Request::Setup(setup)) => setup,
+    let (setup, texts) = match channel.receive()? {
+        Some(mut received) => match Request::decode(received.bytes) {
+            Ok(Request::Setup(setup)) => (setup, received.files.pop()),
             Ok(_) | Err(_) => return Err(io::ErrorKind::InvalidData.into()),
         },
         None => return Ok(()),
@@ -112,17 +129,28 @@ fn warden() -> io::Result<()> {
         // A processor that is gone or not ours is no reason to run nothing.
         let _ = sched_setaffinity(None, &only);
     }
-    match setup.attempt {
+    let mut cgroup = Cgroup::make(privileges::warden_to_be(setup.attempt));
+    let end = match setup.attempt {
         Attempt::Limits => {
-            serve::without_namespaces(channel, &setup);
+            serve::without_namespaces(channel, &setup, cgroup.grip());
             Ok(())
         }
-        Attempt::Privileged | Attempt::Unprivileged => within_namespaces(channel, &setup, &worker_end),
-    }
+        Attempt::Privileged | Attempt::Unprivileged | Attempt::WithoutUsers => {
+            within_namespaces(channel, &setup, texts, &worker_end, &mut cgroup)
+        }
+    };
+    cgroup.remove();
+    end
 }
 
 /// Forks the init as pid 1 of a new namespace and waits until it or the worker ends; then both have.
-fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> io::Result<()> {
+fn within_namespaces(
+    channel: Channel,
+    setup: &Setup,
+    texts: Option<OwnedFd>,
+    worker_end: &OwnedFd,
+    cgroup: &mut Cgroup,
+) -> io::Result<()> {
     let refuse = |channel: &Channel, refusal: &Refusal| {
         let reason = refusal.text().into_bytes();
         let message = Reply::Refused { reason }.encode().map_err(io::Error::other)?;
@@ -146,28 +174,33 @@ fn within_namespaces(channel: Channel, setup: &Setup, worker_end: &OwnedFd) -> i
         Ok(proc) => proc,
         Err(refusal) => return refuse(&channel, &refusal),
     };
+    let program = privileges::program_of(setup.attempt);
     // The init alone holds the socket from here on, so that its death is the socket's end. Of the pair between warden
     // and init each keeps its own end only: a read there ends when the other has died.
     let mut channel = Some(channel);
     let mut ours = Some(ours);
+    let mut texts = texts;
+    let mut theirs = Some(theirs);
     let init = sys::fork_into(|| {
         drop(ours.take());
         let Some(mut channel) = channel.take() else {
             return 1;
         };
-        match serve::within_namespaces(&mut channel, setup, &theirs) {
+        let grip = cgroup.grip();
+        cgroup.let_go();
+        match serve::within_namespaces(&mut channel, setup, texts.take(), (program, theirs.take()), grip) {
             Ok(()) => 0,
             Err(refusal) => i32::from(refuse(&channel, &refusal).is_err()) + 1,
         }
     })?;
-    drop((channel, theirs));
+    drop((channel, theirs, texts));
     let Some(ours) = ours else { return Ok(()) };
     let init_end = pidfd_open(
         Pid::from_raw(init).ok_or(io::ErrorKind::NotFound)?,
         PidfdFlags::empty(),
     )?;
 
-    // The init asks for its id maps with one byte and gets an errno, or 0.
+    // The init asks for its id maps with one byte and gets an errno, or 0; without a user namespace it closes its end.
     let mut asked = [0; 1];
     if rustix::io::read(&ours, &mut asked)? == 1 {
         let errno = match privileges::write_maps(&proc, init, setup.attempt) {

@@ -9,10 +9,11 @@
 //!
 //! | kind | message | fields | files |
 //! |---|---|---|---|
-//! | 0x01 | `Setup` | u8 attempt, i64 cpu or -1, u64 scratch bytes, u64 scratch inodes, list of paths, list of name + value | none |
+//! | 0x01 | `Setup` | u8 attempt, i64 cpu or -1, u64 scratch bytes, u64 scratch inodes, list of paths, variables, list of servers (list of arguments, variables, u8 0 holds nothing or 1 the program), list of server files (text name, u64 length) | the server files' texts one after the other, where there are any |
 //! | 0x02 | `Load` | text name | the program's text |
-//! | 0x03 | `Run` | u64 seq, u64 cpu ms, u64 wall ms, u64 memory, u64 output, u32 processes, list of arguments | stdin, stdout, stderr |
+//! | 0x03 | `Run` | u64 seq, u64 cpu ms, u64 wall ms, u64 memory, u64 output, u32 processes, u8 0 + list of arguments or 1 + u32 server | stdin, stdout, stderr |
 //! | 0x04 | `Kill` | u64 seq | none |
+//! | 0x05 | `Add` | text name | the file's text |
 //! | 0x81 | `Ready` | u32 layers, text refusals | none |
 //! | 0x82 | `Refused` | text step and reason | none |
 //! | 0x83 | `Loaded` | none | none |
@@ -20,17 +21,19 @@
 //! | 0x85 | `Ended` | u64 seq, u8 0 exit or 1 signal, i32 code, u8 limit (0 none, 1 memory, 2 cpu, 3 wall), u64 cpu us, u64 wall us, u64 memory bytes | none |
 //! | 0x86 | `NotStarted` | u64 seq, u8 step, i32 errno | none |
 //! | 0x87 | `Broken` | text reason | none |
+//! | 0x88 | `NotServed` | u64 seq, text reason | none |
 //!
-//! A message that is too short, too long, of another version or unknown is an error; the cage is then given up.
+//! Variables are a list of text name + text value. A message that is too short, too long, of another version or unknown is an error; the cage is then given up.
 
+use crate::cage::Holds;
 use crate::run::{Ended, RunLimits};
 
 /// Longest message, in bytes; below the default send buffer of a Unix socket.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 128 << 10;
-/// Most items in a list: arguments, runtime paths, variables.
+/// Most items in a list: arguments, runtime paths, variables, servers, files.
 const ITEMS_MAX: u32 = 4096;
 /// Changes with the layout.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// How the cage is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub(crate) enum Attempt {
     Unprivileged,
     /// Without namespaces.
     Limits,
+    /// With the host's root privileges and without a user namespace.
+    WithoutUsers,
 }
 
 /// What the worker says.
@@ -53,11 +58,23 @@ pub(crate) enum Request {
     Run {
         seq: u64,
         limits: RunLimits,
-        argv: Vec<Vec<u8>>,
+        origin: Origin,
     },
     Kill {
         seq: u64,
     },
+    Add {
+        name: Vec<u8>,
+    },
+}
+
+/// Where the process of a run comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// These are executed.
+    Execute(Vec<Vec<u8>>),
+    /// This fork server forks.
+    Fork(u32),
 }
 
 /// How to make the cage; the first message.
@@ -69,6 +86,18 @@ pub(crate) struct Setup {
     pub(crate) scratch_inodes: u64,
     pub(crate) runtime: Vec<Vec<u8>>,
     pub(crate) environment: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) servers: Vec<ServerPlan>,
+    /// Names and lengths; the texts are in the file that comes with the message.
+    pub(crate) server_files: Vec<(Vec<u8>, u64)>,
+}
+
+/// How to start one fork server.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ServerPlan {
+    pub(crate) argv: Vec<Vec<u8>>,
+    /// In addition to that of the cage's programs.
+    pub(crate) environment: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) holds: Holds,
 }
 
 /// A limit that the init saw crossed.
@@ -100,6 +129,7 @@ pub(crate) enum Reply {
     Ended(Ending),
     NotStarted { seq: u64, step: u8, errno: i32 },
     Broken { reason: Vec<u8> },
+    NotServed { seq: u64, reason: Vec<u8> },
 }
 
 /// Why bytes are not a message.
@@ -146,6 +176,7 @@ impl Request {
             Self::Load { .. } => 0x02,
             Self::Run { .. } => 0x03,
             Self::Kill { .. } => 0x04,
+            Self::Add { .. } => 0x05,
         });
         match self {
             Self::Setup(setup) => {
@@ -153,28 +184,46 @@ impl Request {
                     Attempt::Privileged => 0,
                     Attempt::Unprivileged => 1,
                     Attempt::Limits => 2,
+                    Attempt::WithoutUsers => 3,
                 });
                 out.i64(setup.cpu.and_then(|cpu| i64::try_from(cpu).ok()).unwrap_or(-1));
                 out.u64(setup.scratch_bytes);
                 out.u64(setup.scratch_inodes);
-                out.count(setup.runtime.len());
-                setup.runtime.iter().for_each(|path| out.text(path));
-                out.count(setup.environment.len());
-                for (name, value) in &setup.environment {
+                out.texts(&setup.runtime);
+                out.variables(&setup.environment);
+                out.count(setup.servers.len());
+                for server in &setup.servers {
+                    out.texts(&server.argv);
+                    out.variables(&server.environment);
+                    out.u8(match server.holds {
+                        Holds::Nothing => 0,
+                        Holds::Program => 1,
+                    });
+                }
+                out.count(setup.server_files.len());
+                for (name, length) in &setup.server_files {
                     out.text(name);
-                    out.text(value);
+                    out.u64(*length);
                 }
             }
-            Self::Load { name } => out.text(name),
-            Self::Run { seq, limits, argv } => {
+            Self::Load { name } | Self::Add { name } => out.text(name),
+            Self::Run { seq, limits, origin } => {
                 out.u64(*seq);
                 out.u64(limits.cpu_ms);
                 out.u64(limits.wall_ms);
                 out.u64(limits.memory_bytes);
                 out.u64(limits.output_bytes);
                 out.u32(limits.processes);
-                out.count(argv.len());
-                argv.iter().for_each(|argument| out.text(argument));
+                match origin {
+                    Origin::Execute(argv) => {
+                        out.u8(0);
+                        out.texts(argv);
+                    }
+                    Origin::Fork(server) => {
+                        out.u8(1);
+                        out.u32(*server);
+                    }
+                }
             }
             Self::Kill { seq } => out.u64(*seq),
         }
@@ -189,13 +238,26 @@ impl Request {
                     0 => Attempt::Privileged,
                     1 => Attempt::Unprivileged,
                     2 => Attempt::Limits,
+                    3 => Attempt::WithoutUsers,
                     other => return Err(value("attempt", other.into())),
                 },
                 cpu: usize::try_from(fields.i64()?).ok(),
                 scratch_bytes: fields.u64()?,
                 scratch_inodes: fields.u64()?,
                 runtime: fields.list(Reader::text)?,
-                environment: fields.list(|fields| Ok((fields.text()?, fields.text()?)))?,
+                environment: fields.list(Reader::variable)?,
+                servers: fields.list(|fields| {
+                    Ok(ServerPlan {
+                        argv: fields.list(Reader::text)?,
+                        environment: fields.list(Reader::variable)?,
+                        holds: match fields.u8()? {
+                            0 => Holds::Nothing,
+                            1 => Holds::Program,
+                            other => return Err(value("holds", other.into())),
+                        },
+                    })
+                })?,
+                server_files: fields.list(|fields| Ok((fields.text()?, fields.u64()?)))?,
             }),
             0x02 => Self::Load { name: fields.text()? },
             0x03 => Self::Run {
@@ -207,9 +269,14 @@ impl Request {
                     output_bytes: fields.u64()?,
                     processes: fields.u32()?,
                 },
-                argv: fields.list(Reader::text)?,
+                origin: match fields.u8()? {
+                    0 => Origin::Execute(fields.list(Reader::text)?),
+                    1 => Origin::Fork(fields.u32()?),
+                    other => return Err(value("origin", other.into())),
+                },
             },
             0x04 => Self::Kill { seq: fields.u64()? },
+            0x05 => Self::Add { name: fields.text()? },
             other => return Err(value("kind", other.into())),
         };
         fields.end()?;
@@ -227,6 +294,7 @@ impl Reply {
             Self::Ended(_) => 0x85,
             Self::NotStarted { .. } => 0x86,
             Self::Broken { .. } => 0x87,
+            Self::NotServed { .. } => 0x88,
         });
         match self {
             Self::Ready { layers, refusals } => {
@@ -259,6 +327,10 @@ impl Reply {
                 out.u64(*seq);
                 out.u8(*step);
                 out.i32(*errno);
+            }
+            Self::NotServed { seq, reason } => {
+                out.u64(*seq);
+                out.text(reason);
             }
         }
         out.finish()
@@ -302,6 +374,10 @@ impl Reply {
                 errno: fields.i32()?,
             },
             0x87 => Self::Broken {
+                reason: fields.text()?,
+            },
+            0x88 => Self::NotServed {
+                seq: fields.u64()?,
                 reason: fields.text()?,
             },
             other => return Err(value("kind", other.into())),
@@ -353,6 +429,17 @@ impl Writer {
         // One that is longer than its length can say is longer than a message.
         self.u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
         self.bytes.extend(text);
+    }
+    fn texts(&mut self, texts: &[Vec<u8>]) {
+        self.count(texts.len());
+        texts.iter().for_each(|text| self.text(text));
+    }
+    fn variables(&mut self, variables: &[(Vec<u8>, Vec<u8>)]) {
+        self.count(variables.len());
+        for (name, value) in variables {
+            self.text(name);
+            self.text(value);
+        }
     }
     fn finish(self) -> Result<Vec<u8>, MessageError> {
         if let Some(count) = self.too_many {
@@ -415,6 +502,9 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         Ok(head.to_vec())
     }
+    fn variable(&mut self) -> Result<(Vec<u8>, Vec<u8>), MessageError> {
+        Ok((self.text()?, self.text()?))
+    }
     fn list<T>(
         &mut self,
         item: impl Fn(&mut Self) -> Result<T, MessageError>,
@@ -450,6 +540,19 @@ mod tests {
                 scratch_inodes: 4096,
                 runtime: vec![b"/usr".to_vec(), b"/lib64".to_vec()],
                 environment: vec![(b"LANG".to_vec(), b"C.UTF-8".to_vec())],
+                servers: vec![
+                    ServerPlan {
+                        argv: vec![b"/usr/bin/python3".to_vec(), b"/z/serve.py".to_vec()],
+                        environment: vec![(b"PYTHONHASHSEED".to_vec(), b"0".to_vec())],
+                        holds: Holds::Program,
+                    },
+                    ServerPlan {
+                        argv: vec![b"/z/serve".to_vec()],
+                        environment: Vec::new(),
+                        holds: Holds::Nothing,
+                    },
+                ],
+                server_files: vec![(b"serve.py".to_vec(), 1 << 40)],
             }),
             Request::Load {
                 name: b"main.py".to_vec(),
@@ -463,9 +566,23 @@ mod tests {
                     output_bytes: 4,
                     processes: 5,
                 },
-                argv: vec![b"/usr/bin/python3".to_vec(), Vec::new()],
+                origin: Origin::Execute(vec![b"/usr/bin/python3".to_vec(), Vec::new()]),
+            },
+            Request::Run {
+                seq: 8,
+                limits: RunLimits {
+                    cpu_ms: 1,
+                    wall_ms: 2,
+                    memory_bytes: 3,
+                    output_bytes: 4,
+                    processes: 5,
+                },
+                origin: Origin::Fork(2),
             },
             Request::Kill { seq: u64::MAX },
+            Request::Add {
+                name: b"data.txt".to_vec(),
+            },
         ]
     }
 
@@ -503,6 +620,10 @@ mod tests {
             },
             Reply::Broken {
                 reason: b"gone".to_vec(),
+            },
+            Reply::NotServed {
+                seq: 9,
+                reason: b"it ended".to_vec(),
             },
         ]
     }
@@ -557,7 +678,7 @@ mod tests {
     fn a_list_longer_than_allowed_is_an_error_before_memory_is_taken() {
         let mut bytes = Request::Kill { seq: 0 }.encode().unwrap();
         bytes[0] = 0x03;
-        bytes.extend([0; 8 * 4 + 4]);
+        bytes.extend([0; 8 * 4 + 4 + 1]);
         bytes.extend(u32::MAX.to_le_bytes());
         assert_eq!(Request::decode(&bytes), Err(value("count", u32::MAX.into())));
     }

@@ -12,13 +12,14 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::Serialize;
 
-use crate::cage::{CageError, Followed, nonsense, receive, timespec};
-use crate::channel::Channel;
+use crate::cage::{CageError, Followed, lossy, nonsense, receive};
+use crate::channel::{Channel, timespec};
+use crate::init::SERVER_ANSWERS_WITHIN;
 use crate::message::{Ending, Limit, Reply, Request};
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 64 << 10;
-/// Size asked for a pipe; the system may give less.
+/// Size asked for the pipe of standard output; the system may give less. Standard error is seldom much.
 const PIPE_BYTES: usize = 256 << 10;
 /// Bytes of standard error that are kept, the last ones.
 const STDERR_TAIL_BYTES: usize = 8 << 10;
@@ -139,6 +140,8 @@ impl Output {
     /// New pipes for one run: our ends, and the program's standard output and error.
     pub(crate) fn pipes(&self) -> io::Result<(Ends, [OwnedFd; 2])> {
         let (stdout, output) = pipe()?;
+        // A user's pipes are bounded in sum; a small pipe works as well.
+        let _ = fcntl_setpipe_size(&stdout, PIPE_BYTES);
         let (stderr, errors) = pipe()?;
         Ok((Ends { stdout, stderr }, [output, errors]))
     }
@@ -149,9 +152,10 @@ impl Output {
         channel: &mut Channel,
         ends: Ends,
         seq: u64,
-        limits: &RunLimits,
+        run: &Run<'_>,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
     ) -> Result<Followed, CageError> {
+        let limits = &run.limits;
         let doing = "run a program";
         let system = |source| CageError::System { doing, source };
         self.buffer.resize(PIECE_BYTES, 0);
@@ -165,7 +169,7 @@ impl Output {
             crossed: None,
             reader: stdout,
         };
-        let within = limits.wall() + ANSWER_AFTER_WALL;
+        let within = limits.wall() + ANSWER_AFTER_WALL + run.start.takes_at_most();
         let until = Instant::now() + within;
         let mut told = false;
         let reply = loop {
@@ -193,7 +197,21 @@ impl Output {
             Reply::NotStarted { seq: of, step, errno } if of == seq => {
                 Ok(Followed::NotStarted { step, errno })
             }
+            Reply::NotServed { seq: of, reason } if of == seq => Ok(Followed::NotServed {
+                reason: lossy(&reason),
+            }),
             other => Err(nonsense(doing, &other)),
+        }
+    }
+}
+
+impl Start<'_> {
+    /// Time that may pass before the clock of a run starts.
+    fn takes_at_most(self) -> Duration {
+        match self {
+            Self::Execute(_) => Duration::ZERO,
+            // The one that serves, a spare and a new one may each have to start or read the program; then one forks.
+            Self::Fork(_) => 4 * SERVER_ANSWERS_WITHIN,
         }
     }
 }
@@ -308,8 +326,6 @@ fn take(pipe: &mut Option<OwnedFd>, buffer: &mut [u8]) -> io::Result<Option<usiz
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    // A user's pipes are bounded in sum; a small pipe works as well.
-    let _ = fcntl_setpipe_size(&read, PIPE_BYTES);
     Ok((read, write))
 }
 

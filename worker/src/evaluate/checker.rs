@@ -11,7 +11,7 @@ use roundhouse_proto::{Comparator, EvaluateWork, Limits};
 use roundhouse_sandbox as sandbox;
 use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, RunLimits, Start};
 
-use super::runner::{CageFailure, SCRATCH_BYTES_MAX, Seat};
+use super::runner::{CageFailure, NoRun, SCRATCH_BYTES_MAX, Seat};
 use super::verdict::Output;
 use crate::language::{Interpreter, MAIN_FILE};
 
@@ -35,7 +35,7 @@ const RUN: &str = include_str!("checker_run.py");
 
 /// The checker said neither right nor wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not judged: the checker {ended}: {stderr}")]
+#[error("the checker {ended}: {stderr}")]
 pub(crate) struct CheckerFailure {
     ended: String,
     stderr: String,
@@ -55,12 +55,12 @@ impl Check<'_> {
     /// Asks the checker. What runs next on the seat is loaded anew.
     ///
     /// # Errors
-    /// The cage failed. A checker that did is no error here.
-    pub(crate) fn ask(&self, seat: &mut Seat) -> Result<Result<Output, CheckerFailure>, CageFailure> {
+    /// The cage failed, or the checker did.
+    pub(crate) fn ask(&self, seat: &mut Seat) -> Result<Output, NoRun> {
         let Some(checker) = self.checker else {
-            return Err(CageFailure("the checker's text is not there".to_owned()));
+            return Err(unjudged("the checker's text is not there".to_owned()));
         };
-        let empty = sandbox::seal(b"")?;
+        let empty = sandbox::seal(b"").map_err(CageFailure::from)?;
         let argv = argv(self.interpreter);
         let run = Run {
             start: Start::Execute(&argv),
@@ -69,8 +69,12 @@ impl Check<'_> {
         };
         let files: Vec<_> = FILES.into_iter().zip(self.texts).collect();
         let end = seat.run_beside(checker, &files, &run, &mut |_| Flow::Continue)?;
-        Ok(answer(&end))
+        answer(&end).map_err(|failure| unjudged(failure.to_string()))
     }
+}
+
+fn unjudged(why: String) -> NoRun {
+    NoRun::Unjudged(CageFailure(why))
 }
 
 /// Most bytes of output that the work allows. A checker's files lie twice in a cage's scratch, once where no program

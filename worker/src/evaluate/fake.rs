@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use roundhouse_proto::{
-    Case, Comparator, Digest, EvaluateWork, Isolation, Language, Limits, Payload, TestSet, Tier,
+    Case, Comparator, Digest, EvaluateWork, Execution, Isolation, Language, Limits, Payload, StartMode,
+    TestSet, Tier,
 };
 use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, Start};
 
 use super::checker;
-use super::runner::{CageFailure, CageSource, Runner};
+use super::runner::{CageFailure, CageSource, NoRun, Runner};
+use crate::isolation::Found;
+use crate::language::{FAST_SERVER, NATURAL_SERVER};
 
 /// A run that a script is asked about.
 pub(crate) struct Asked<'a> {
@@ -22,12 +25,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) input: &'a str,
     /// Whether it is only to be compiled.
     pub(crate) compile: bool,
+    /// How its process comes into being.
+    pub(crate) start: StartMode,
     /// Names and texts of the files beside the program.
     pub(crate) beside: &'a [(String, String)],
 }
 
-/// What a run writes, and how it ends; or how the cage fails.
-pub(crate) type Answer = Result<(String, RunEnd), CageFailure>;
+/// What a run writes, and how it ends; or why there is none.
+pub(crate) type Answer = Result<(String, RunEnd), NoRun>;
 
 type Script = dyn Fn(&Asked<'_>) -> Answer + Send + Sync;
 
@@ -36,6 +41,7 @@ type Script = dyn Fn(&Asked<'_>) -> Answer + Send + Sync;
 pub(crate) struct FakeCages {
     script: Arc<Script>,
     log: Arc<Mutex<Vec<String>>>,
+    pins: Arc<Mutex<Vec<Option<usize>>>>,
 }
 
 impl FakeCages {
@@ -43,10 +49,20 @@ impl FakeCages {
         Self {
             script: Arc::new(script),
             log: Arc::default(),
+            pins: Arc::default(),
         }
     }
 
-    /// What was done, in order: `start`, `load PROGRAM`, `add NAME`, `run INPUT`, `compile`, `check`.
+    /// The CPUs that cages were pinned to, in the order in which they were made.
+    pub(crate) fn pins(&self) -> Vec<Option<usize>> {
+        self.pins
+            .lock()
+            .expect("no test panics with the pins in hand")
+            .clone()
+    }
+
+    /// What was done, in order: `start`, `load PROGRAM`, `add NAME`, `compile`, `check`, and for a run `fast INPUT`,
+    /// `natural INPUT`, or `run INPUT` where it was started fresh.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log
             .lock()
@@ -63,8 +79,12 @@ impl FakeCages {
 }
 
 impl CageSource for FakeCages {
-    fn start(&self, _cpu: Option<usize>) -> Result<Box<dyn Runner>, CageFailure> {
+    fn start(&self, cpu: Option<usize>) -> Result<Box<dyn Runner>, CageFailure> {
         self.note("start".to_owned());
+        self.pins
+            .lock()
+            .expect("no test panics with the pins in hand")
+            .push(cpu);
         Ok(Box::new(FakeCage {
             cages: self.clone(),
             program: String::new(),
@@ -80,8 +100,11 @@ struct FakeCage {
 }
 
 impl Runner for FakeCage {
-    fn isolation(&self) -> Isolation {
-        Isolation::Partial
+    fn found(&self) -> Found {
+        Found {
+            isolation: Isolation::Partial,
+            containment: None,
+        }
     }
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
@@ -98,24 +121,33 @@ impl Runner for FakeCage {
         Ok(())
     }
 
-    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure> {
-        let stdin: OwnedFd = run.stdin.try_clone_to_owned()?;
+    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun> {
+        let stdin: OwnedFd = run.stdin.try_clone_to_owned().map_err(CageFailure::from)?;
         let mut input = String::new();
-        File::from(stdin).read_to_string(&mut input)?;
+        File::from(stdin)
+            .read_to_string(&mut input)
+            .map_err(CageFailure::from)?;
         let last = match run.start {
             Start::Execute(argv) => argv.last().map(String::as_str),
             Start::Fork(_) => None,
         };
         let compile = last == Some("-c");
+        let (start, word) = match run.start {
+            Start::Fork(FAST_SERVER) => (StartMode::Fast, "fast"),
+            Start::Fork(NATURAL_SERVER) => (StartMode::Natural, "natural"),
+            Start::Fork(place) => return Err(CageFailure(format!("no server has place {place}")).into()),
+            Start::Execute(_) => (StartMode::Fresh, "run"),
+        };
         self.cages.note(match last {
             Some("-c") => "compile".to_owned(),
             Some(file) if file == checker::FILES[2] => "check".to_owned(),
-            _ => format!("run {input}"),
+            Some(_) | None => format!("{word} {input}"),
         });
         let asked = Asked {
             program: &self.program,
             input: &input,
             compile,
+            start,
             beside: &self.beside,
         };
         let (output, mut end) = (self.cages.script)(&asked)?;
@@ -169,13 +201,22 @@ pub(crate) fn killed(crossed: Crossed, cpu_ms: u64, wall_ms: u64) -> Answer {
 
 /// The cage failing.
 pub(crate) fn broken() -> Answer {
-    Err(CageFailure("the init is gone".to_owned()))
+    Err(CageFailure("the init is gone".to_owned()).into())
 }
 
-/// Work with a CPU limit of 1 s and a wall limit of 6 s.
+/// A fork server that cannot run the program.
+pub(crate) fn not_served() -> Answer {
+    Err(NoRun::NotServed("it says no".to_owned()))
+}
+
+/// Work with a CPU limit of 1 s and a wall limit of 6 s, whose programs are started fresh and judged each time.
 pub(crate) fn work() -> EvaluateWork {
     EvaluateWork {
-        execution: roundhouse_proto::Execution::default(),
+        execution: Execution {
+            start: StartMode::Fresh,
+            audit_per_mille: 0,
+            reuse: false,
+        },
         program: Payload::text(""),
         language: Language::Python3,
         tests: Digest::of(b"tests"),

@@ -1,6 +1,8 @@
 //! Who runs beside whom: every run of a program passes this gate, and one that must be alone waits until it is.
 //!
-//! Shared by all cages of a worker. Waits here are bounded by the wall limits of the runs that are inside.
+//! Shared by all cages of a worker. Waits here are bounded by the wall limits of the runs that are inside. Of other
+//! workers on the same host it knows only that there are some: they have cores of their own, which is as much as "alone"
+//! can mean then, but share caches and memory, so that no run passes for one without company.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +21,17 @@ struct State {
     entered: u64,
     /// Runs that are alone or wait to be.
     alone: usize,
+    host: Host,
+}
+
+/// Who uses the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// No worker but this one, as far as it knows.
+    #[default]
+    Own,
+    /// Other workers too.
+    Shared,
 }
 
 /// How a run goes through the gate.
@@ -33,9 +46,9 @@ pub(crate) enum Entry {
 /// Whether another run was inside at any moment of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Company {
-    /// No other run of this worker.
+    /// No other run of this worker, and no other worker on its host.
     Alone,
-    /// At least one.
+    /// At least one, or nobody knows.
     Beside,
 }
 
@@ -80,6 +93,11 @@ impl Gate {
         }
     }
 
+    /// Says who uses the machine from now on.
+    pub(crate) fn set_host(&self, host: Host) {
+        self.state().host = host;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Counters stay true when a holder panics: each is changed by one statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -93,7 +111,8 @@ impl Gate {
 impl Pass<'_> {
     /// Who was inside since this run came in.
     pub(crate) fn company(&self) -> Company {
-        if self.gate.state().entered == self.entered {
+        let state = self.gate.state();
+        if state.entered == self.entered && state.host == Host::Own {
             self.company
         } else {
             Company::Beside
@@ -132,6 +151,16 @@ mod tests {
         assert_eq!(first.company(), Company::Beside);
         drop(first);
         assert_eq!(gate.enter(Entry::Shared).company(), Company::Alone);
+    }
+
+    #[test]
+    fn nobody_is_known_to_be_alone_on_a_host_with_other_workers() {
+        let gate = Gate::default();
+        let run = gate.enter(Entry::Shared);
+        gate.set_host(Host::Shared);
+        assert_eq!(run.company(), Company::Beside);
+        gate.set_host(Host::Own);
+        assert_eq!(run.company(), Company::Alone);
     }
 
     #[test]

@@ -1,35 +1,30 @@
-//! One program against its test set, case after case, in one cage.
+//! One run of one case of one program, in the seat of a cage.
 //!
-//! Stands between the pool, which says which program is next, and the seat of a cage. Every case runs in a process
-//! of its own. Decides what is run again and what is not run at all:
-//! - a cage that fails is replaced and the case tried once more; then the case is an internal error;
-//! - a time-out that the machine may be to blame for is repeated alone, once per program, and the repeat decides;
-//! - a program that does not compile is given so by its first case, and the others are not run;
-//! - after `timeouts_max` time-outs the others count as timed out; with `stop_on_first_failure` the others get the
-//!   verdict of the case that failed. Either way they are marked as not run.
+//! Stands between the course, which says which run is next and what comes of it, and the cage. Every run is a process
+//! of its own; a cage that fails is replaced and the run tried once more. Decides nothing about other cases.
 
 use std::borrow::Cow;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
-use roundhouse_proto::{Case, CaseResult, Clip, EvaluateWork, EvaluationReport, TestSet, Verdict};
-use roundhouse_sandbox::{Crossed, Ended, Flow, RunEnd, RunLimits, Start};
-use tracing::{debug, warn};
+use roundhouse_proto::{Case, CaseResult, Clip, EvaluateWork, StartMode, TestSet, Verdict};
+use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, RunLimits, Start};
+use tracing::warn;
 
+use super::audit::Printer;
 use super::checker::{self, Check};
 use super::comparator::Agreement;
 use super::function;
 use super::gate::{Company, Entry, Gate};
 use super::inputs::SealedInputs;
 use super::reading::{Read, Reading};
-use super::runner::{CageFailure, Seat, Ticket};
+use super::runner::{CageFailure, NoRun, Seat, Text};
+use super::step::{Doubt, Outcome, Purpose, Ran, Step};
 use super::verdict::{Output, verdict_of};
 use crate::language::Interpreter;
+use crate::language::{FAST_SERVER, NATURAL_SERVER};
 
 /// How often a case is tried in cages that fail.
 const CAGE_TRIES: u32 = 2;
-/// Cases in a row that the machinery may fail; the rest of the program is then an internal error, not run.
-const INTERNAL_ERRORS_MAX: u32 = 3;
 /// Characters of standard error that are reported.
 const STDERR_CHARS_MAX: usize = 2000;
 /// A program that used less than this part of its time on the clock, and had the cages to itself, was waiting and
@@ -41,257 +36,140 @@ const WAITING_CPU_SHARE: u64 = 20;
 pub(crate) struct Surroundings {
     /// What programs are run by.
     pub(crate) interpreter: std::sync::Arc<Interpreter>,
+    /// The fastest start of those no faster than the one asked for that a program, by its text, does not notice.
+    pub(crate) start_of: fn(&[u8], StartMode) -> StartMode,
     /// Standard inputs.
     pub(crate) inputs: SealedInputs,
     /// Who runs beside whom.
     pub(crate) gate: Gate,
 }
 
+impl Surroundings {
+    /// How the processes of a program start. Those of function tasks are all fresh: their driver is no server.
+    pub(crate) fn start_of(&self, work: &EvaluateWork, program: &[u8]) -> StartMode {
+        match work.entry_point {
+            Some(_) => StartMode::Fresh,
+            None => (self.start_of)(program, work.execution.start),
+        }
+    }
+}
+
 /// The evaluation was told to stop; there is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
-/// One program that is to be judged.
+/// One program that is being judged.
 pub(crate) struct Judge<'a> {
     /// How; its `program` is not looked at.
     pub(crate) work: &'a EvaluateWork,
     /// The program's text.
-    pub(crate) program: &'a [u8],
+    pub(crate) program: Text<'a>,
     /// What `work.tests` names.
     pub(crate) tests: &'a TestSet,
     /// The text of the checker, where one decides.
     pub(crate) checker: Option<&'a [u8]>,
     /// What all cages share.
     pub(crate) around: &'a Surroundings,
-    /// Whether nobody wants the report any more.
+    /// Whether nobody wants the outcome any more.
     pub(crate) is_stopped: &'a dyn Fn() -> bool,
 }
 
-/// What must be remembered from case to case.
-#[derive(Default)]
-struct Progress {
-    /// The verdict of all further cases, which are not run.
-    rest: Option<Verdict>,
-    compile_checked: bool,
-    repeated: bool,
-    timeouts: u32,
-    internal_errors: u32,
-}
-
-/// One run of one case.
-struct Ran {
-    end: RunEnd,
-    output: Output,
-    stdout: Clip,
-    company: Company,
-}
-
 impl Judge<'_> {
-    /// Judges the program. `between` is called before every case but the first and may run other programs on the
-    /// same seat; its time is not counted.
-    pub(crate) fn judge(
-        &self,
-        seat: &mut Seat,
-        between: &mut dyn FnMut(&mut Seat),
-    ) -> Result<EvaluationReport, Stopped> {
-        let start = Instant::now();
-        let mut away = Duration::ZERO;
-        let ticket = seat.ticket();
-        let mut isolation = seat.isolation();
-        let mut progress = Progress::default();
-        let mut cases = Vec::with_capacity(self.tests.cases.len());
-        for index in 0..self.tests.cases.len() {
-            let case = u32::try_from(index).expect("a test set has fewer than 2^32 cases");
-            if let Some(verdict) = progress.rest {
-                cases.push(not_run(case, verdict));
-                continue;
-            }
-            if index > 0 {
-                let left = Instant::now();
-                between(seat);
-                away += left.elapsed();
-            }
-            cases.push(self.judge_case(seat, ticket, case, &mut progress)?);
-            isolation = isolation.min(seat.isolation());
-        }
-        Ok(EvaluationReport {
-            audit: roundhouse_proto::Audit::default(),
-            reused: false,
-            cases,
-            isolation,
-            interpreter: self.around.interpreter.name().to_owned(),
-            busy_ms: millis(start.elapsed().saturating_sub(away)),
-        })
-    }
-
-    fn judge_case(
-        &self,
-        seat: &mut Seat,
-        ticket: Ticket,
-        case: u32,
-        progress: &mut Progress,
-    ) -> Result<CaseResult, Stopped> {
-        let result = match self.settle(seat, ticket, case, progress)? {
-            Ok(result) => result,
-            Err(failure) => {
-                warn!(case, %failure, "case could not be run");
-                internal_error(case, &failure)
-            }
-        };
-        progress.internal_errors = match result.verdict {
-            Verdict::InternalError => progress.internal_errors + 1,
-            _ => 0,
-        };
-        progress.timeouts += u32::from(result.verdict == Verdict::TimeLimit);
-        progress.rest = self.verdict_of_the_rest(result.verdict, progress);
-        Ok(result)
-    }
-
-    /// Runs the case, and again where one run does not settle it.
-    fn settle(
-        &self,
-        seat: &mut Seat,
-        ticket: Ticket,
-        case: u32,
-        progress: &mut Progress,
-    ) -> Result<Result<CaseResult, CageFailure>, Stopped> {
-        let first = match self.run_in_some_cage(seat, ticket, case, Entry::Shared)? {
-            Ok(ran) => self.result(case, ran),
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let (mut result, ran) = first;
-        if !std::mem::replace(&mut progress.compile_checked, true)
-            && may_not_compile(&ran.end)
-            && !self.compiles(seat, ticket)
-        {
-            result.verdict = Verdict::CompileError;
-        }
-        if result.verdict == Verdict::TimeLimit && !progress.repeated && self.is_doubtful(&ran) {
-            progress.repeated = true;
-            debug!(case, "time-out is repeated alone");
-            return Ok(self
-                .run_in_some_cage(seat, ticket, case, Entry::Alone)?
-                .map(|ran| self.result(case, ran).0));
-        }
-        Ok(Ok(result))
-    }
-
-    /// Whether a time-out may be the machine's fault.
-    fn is_doubtful(&self, ran: &Ran) -> bool {
-        match ran.company {
-            Company::Beside => true,
-            Company::Alone => {
-                let by_wall =
-                    ran.end.crossed == Some(Crossed::Wall) && ran.end.cpu_ms < self.work.limits.cpu_ms;
-                by_wall && ran.end.cpu_ms.saturating_mul(WAITING_CPU_SHARE) >= ran.end.wall_ms
-            }
-        }
-    }
-
-    fn verdict_of_the_rest(&self, verdict: Verdict, progress: &Progress) -> Option<Verdict> {
-        let timeouts_max = self.work.timeouts_max;
-        match verdict {
-            Verdict::CompileError => Some(verdict),
-            // A failure of ours is not the program's first failure.
-            Verdict::InternalError => (progress.internal_errors >= INTERNAL_ERRORS_MAX).then_some(verdict),
-            Verdict::TimeLimit if timeouts_max > 0 && progress.timeouts >= timeouts_max => Some(verdict),
-            Verdict::Accepted => None,
-            Verdict::TimeLimit
-            | Verdict::MemoryLimit
-            | Verdict::OutputLimit
-            | Verdict::RuntimeError
-            | Verdict::WrongAnswer => self.work.stop_on_first_failure.then_some(verdict),
-        }
-    }
-
-    /// Runs the case once, in a second cage if the first one fails.
-    fn run_in_some_cage(
-        &self,
-        seat: &mut Seat,
-        ticket: Ticket,
-        case: u32,
-        entry: Entry,
-    ) -> Result<Result<Ran, CageFailure>, Stopped> {
+    /// Makes the run, in a second cage if the first one fails.
+    pub(crate) fn run(&self, seat: &mut Seat, step: Step) -> Result<Outcome, Stopped> {
+        let case = step.case;
         let mut tries = 0;
         loop {
             if (self.is_stopped)() {
                 return Err(Stopped);
             }
             tries += 1;
-            match self.run(seat, ticket, case, entry) {
-                Ok(ran) if (self.is_stopped)() && ran.end.crossed == Some(Crossed::Stopped) => {
+            let ran = match step.purpose {
+                Purpose::Compile => self.compile(seat, step),
+                Purpose::Judge
+                | Purpose::Compare
+                | Purpose::AskAgain
+                | Purpose::CompareAgain
+                | Purpose::Repeat => self.try_case(seat, step),
+            };
+            match ran {
+                Ok(ran) if (self.is_stopped)() && ran.crossed == Some(Crossed::Stopped) => {
                     return Err(Stopped);
                 }
-                Ok(ran) => return Ok(Ok(ran)),
-                Err(failure) if tries < CAGE_TRIES => {
-                    warn!(case, %failure, "cage failed and is replaced");
+                Ok(ran) => return Ok(Outcome::Ran(Box::new(ran))),
+                Err(NoRun::NotServed(reason)) => return Ok(Outcome::NotServed(reason)),
+                Err(NoRun::Unjudged(failure)) => return Ok(Outcome::Failed(failure)),
+                Err(NoRun::Failed(failure)) => {
                     seat.clear();
-                }
-                Err(failure) => {
-                    seat.clear();
-                    return Ok(Err(failure));
+                    if tries == CAGE_TRIES {
+                        return Ok(Outcome::Failed(failure));
+                    }
+                    warn!(case, %failure, "a cage failed and is replaced");
                 }
             }
         }
     }
 
-    fn run(&self, seat: &mut Seat, ticket: Ticket, case: u32, entry: Entry) -> Result<Ran, CageFailure> {
-        let index = usize::try_from(case).expect("case numbers come from places in a list");
+    fn try_case(&self, seat: &mut Seat, step: Step) -> Result<Ran, NoRun> {
+        let index = usize::try_from(step.case).expect("case numbers come from places in a list");
         let test = &self.tests.cases[index];
         let interpreter = &self.around.interpreter;
         let (argv, stdin) = match &self.work.entry_point {
             None => (
                 Cow::Borrowed(interpreter.run_argv()),
-                self.around.inputs.open((self.work.tests, case), &test.input)?,
+                self.around.inputs.open((self.work.tests, step.case), &test.input),
             ),
             Some(name) => (
                 Cow::Owned(function::argv(interpreter, name)),
-                function::stdin(self.program, &test.input)?,
+                function::stdin(self.program.bytes, &test.input),
             ),
         };
-        let mut reading = Reading::new(self.work, self.program, test);
+        let stdin = stdin.map_err(CageFailure::from)?;
+        let mut reading = Reading::new(self.work, self.program.bytes, test);
+        let mut printer = step.is_compared().then(Printer::default);
         let mut stopped_as_wrong = false;
-        let pass = self.around.gate.enter(entry);
-        let mut end = seat.run(
-            (ticket, self.program),
-            Start::Execute(&argv),
-            stdin.as_fd(),
-            run_limits(self.work),
-            &mut |chunk| {
-                let agreement = reading.feed(chunk);
-                stopped_as_wrong = self.work.stop_on_first_failure && agreement == Agreement::Lost;
-                if stopped_as_wrong || (self.is_stopped)() {
-                    Flow::Stop
-                } else {
-                    Flow::Continue
-                }
+        let run = Run {
+            start: match step.start {
+                StartMode::Fast => Start::Fork(FAST_SERVER),
+                StartMode::Natural => Start::Fork(NATURAL_SERVER),
+                StartMode::Fresh => Start::Execute(&argv),
             },
-        )?;
+            stdin: stdin.as_fd(),
+            limits: run_limits(self.work),
+        };
+        let pass = self.around.gate.enter(step.entry);
+        let end = seat.run(self.program, &run, &mut |chunk| {
+            if let Some(printer) = &mut printer {
+                printer.feed(chunk);
+            }
+            let agreement = reading.feed(chunk);
+            stopped_as_wrong = self.work.stop_on_first_failure && agreement == Agreement::Lost;
+            if stopped_as_wrong || (self.is_stopped)() {
+                Flow::Stop
+            } else {
+                Flow::Continue
+            }
+        })?;
         let company = pass.company();
         drop(pass);
         let (read, stdout) = reading.finish();
         let output = match read {
             Read::Output(_) if stopped_as_wrong => Output::StoppedAsWrong,
             Read::Output(output) => output,
-            Read::Kept(kept) => self.check(seat, test, &mut end, &kept)?,
+            Read::Kept(kept) => self.check(seat, test, &end, &kept)?,
         };
+        let is_whole = end.crossed.is_none() && !stopped_as_wrong;
         Ok(Ran {
-            end,
-            output,
-            stdout,
-            company,
+            crossed: end.crossed,
+            print: printer.filter(|_| is_whole).map(Printer::finish),
+            doubt: self.doubt(&end, company, step.entry),
+            looks_uncompiled: looks_uncompiled(&end),
+            result: self.result(step.case, &end, output, stdout),
         })
     }
 
-    /// What the checker says of a run's output; a run that has another verdict needs no checker. Where the checker fails,
-    /// its reason takes the place of what the program wrote to standard error.
-    fn check(
-        &self,
-        seat: &mut Seat,
-        case: &Case,
-        end: &mut RunEnd,
-        output: &[u8],
-    ) -> Result<Output, CageFailure> {
+    /// What the checker says of a run's output; a run that has another verdict needs no checker.
+    fn check(&self, seat: &mut Seat, case: &Case, end: &RunEnd, output: &[u8]) -> Result<Output, NoRun> {
         if verdict_of(end, Output::Agrees, self.work) != Verdict::Accepted {
             return Ok(Output::Differs);
         }
@@ -300,68 +178,72 @@ impl Judge<'_> {
             checker: self.checker,
             texts: [&case.input, output, &case.expected],
         };
+        // Beside others even if the run was alone: its own limits are wide.
         let _pass = self.around.gate.enter(Entry::Shared);
-        Ok(check.ask(seat)?.unwrap_or_else(|failure| {
-            warn!(%failure, "a checker failed");
-            end.stderr_tail = failure.to_string().into_bytes();
-            Output::Unjudged
-        }))
+        check.ask(seat)
     }
 
-    /// Whether the program's text compiles; a cage that fails at it says yes, and the next run finds a new cage.
-    fn compiles(&self, seat: &mut Seat, ticket: Ticket) -> bool {
-        let _pass = self.around.gate.enter(Entry::Shared);
-        let argv = self.around.interpreter.compile_argv();
-        let end = roundhouse_sandbox::seal(b"")
+    /// Sees whether the program's text compiles.
+    fn compile(&self, seat: &mut Seat, step: Step) -> Result<Ran, NoRun> {
+        let stdin = roundhouse_sandbox::seal(b"")
             .and_then(|empty| roundhouse_sandbox::reopen(empty.as_fd()))
-            .map_err(CageFailure::from)
-            .and_then(|stdin| {
-                let program = (ticket, self.program);
-                seat.run(
-                    program,
-                    Start::Execute(argv),
-                    stdin.as_fd(),
-                    run_limits(self.work),
-                    &mut |_| Flow::Continue,
-                )
-            });
-        match end {
-            Ok(end) => end.crossed.is_some() || !matches!(end.ended, Ended::Exit(status) if status != 0),
-            Err(failure) => {
-                warn!(%failure, "cage failed at the compile check");
-                seat.clear();
-                true
-            }
-        }
+            .map_err(CageFailure::from)?;
+        let run = Run {
+            start: Start::Execute(self.around.interpreter.compile_argv()),
+            stdin: stdin.as_fd(),
+            limits: run_limits(self.work),
+        };
+        let _pass = self.around.gate.enter(step.entry);
+        let end = seat.run(self.program, &run, &mut |_| Flow::Continue)?;
+        Ok(Ran {
+            crossed: end.crossed,
+            print: None,
+            doubt: Doubt::None,
+            looks_uncompiled: false,
+            result: self.result(step.case, &end, Output::Agrees, Clip::default()),
+        })
     }
 
-    fn result(&self, case: u32, mut ran: Ran) -> (CaseResult, Ran) {
-        let (exit_code, signal) = match ran.end.ended {
+    /// Who may be to blame if the run timed out.
+    fn doubt(&self, end: &RunEnd, company: Company, entry: Entry) -> Doubt {
+        let is_doubtful = match (entry, company) {
+            // It is what decides.
+            (Entry::Alone, _) => false,
+            (Entry::Shared, Company::Beside) => true,
+            (Entry::Shared, Company::Alone) => {
+                let by_wall = end.crossed == Some(Crossed::Wall) && end.cpu_ms < self.work.limits.cpu_ms;
+                by_wall && end.cpu_ms.saturating_mul(WAITING_CPU_SHARE) >= end.wall_ms
+            }
+        };
+        if is_doubtful { Doubt::Machine } else { Doubt::None }
+    }
+
+    fn result(&self, case: u32, end: &RunEnd, output: Output, stdout: Clip) -> CaseResult {
+        let (exit_code, signal) = match end.ended {
             Ended::Exit(status) => (Some(status), None),
             Ended::Signal(signal) => (None, Some(signal)),
         };
-        let result = CaseResult {
+        CaseResult {
             case,
-            verdict: verdict_of(&ran.end, ran.output, self.work),
+            verdict: verdict_of(end, output, self.work),
             not_run: false,
-            cpu_ms: ran.end.cpu_ms,
-            wall_ms: ran.end.wall_ms,
-            memory_bytes: ran.end.memory_bytes,
+            cpu_ms: end.cpu_ms,
+            wall_ms: end.wall_ms,
+            memory_bytes: end.memory_bytes,
             exit_code,
             signal,
-            stdout: std::mem::take(&mut ran.stdout),
-            stderr_tail: last_lines(&ran.end.stderr_tail),
-        };
-        (result, ran)
+            stdout,
+            stderr_tail: last_lines(&end.stderr_tail),
+        }
     }
 }
 
 /// Whether a run looks as if the interpreter did not get as far as running the program: it then writes what is
 /// wrong without a traceback. A syntax error that the program itself raises comes with one.
-fn may_not_compile(end: &RunEnd) -> bool {
+fn looks_uncompiled(end: &RunEnd) -> bool {
     let has_traceback =
-        String::from_utf8_lossy(&end.stderr_tail).contains("Traceback (most recent call last)");
-    end.ended == Ended::Exit(1) && end.crossed.is_none() && !end.stderr_tail.is_empty() && !has_traceback
+        || String::from_utf8_lossy(&end.stderr_tail).contains("Traceback (most recent call last)");
+    end.ended == Ended::Exit(1) && end.crossed.is_none() && !end.stderr_tail.is_empty() && !has_traceback()
 }
 
 fn run_limits(work: &EvaluateWork) -> RunLimits {
@@ -372,29 +254,6 @@ fn run_limits(work: &EvaluateWork) -> RunLimits {
         memory_bytes: limits.memory_bytes,
         output_bytes: checker::output_bytes_max(work),
         processes: limits.processes,
-    }
-}
-
-fn not_run(case: u32, verdict: Verdict) -> CaseResult {
-    CaseResult {
-        case,
-        verdict,
-        not_run: true,
-        cpu_ms: 0,
-        wall_ms: 0,
-        memory_bytes: 0,
-        exit_code: None,
-        signal: None,
-        stdout: Clip::default(),
-        stderr_tail: String::new(),
-    }
-}
-
-fn internal_error(case: u32, failure: &CageFailure) -> CaseResult {
-    CaseResult {
-        not_run: false,
-        stderr_tail: format!("not judged: {failure}"),
-        ..not_run(case, Verdict::InternalError)
     }
 }
 
@@ -409,10 +268,6 @@ fn last_lines(stderr_tail: &[u8]) -> String {
     // One character more than fits was taken, to see whether a line begins right behind it.
     let first = cut.chars().next().map_or(0, char::len_utf8);
     cut[line.unwrap_or(first)..].to_owned()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 //! Does not try again: that is for `judge`, which must start its comparison anew.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use roundhouse_proto::Isolation;
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Level, Run, RunEnd, RunLimits, Start};
+use roundhouse_proto::{Digest, Isolation};
+use roundhouse_sandbox::{Cage, CageConfig, CageError, Flow, Run, RunEnd};
 
+use crate::isolation::Found;
 use crate::language::{Interpreter, MAIN_FILE};
 
 /// What a program may write to its own files.
@@ -29,16 +29,33 @@ impl From<io::Error> for CageFailure {
     }
 }
 
+/// Why there is no end of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoRun {
+    /// The cage failed.
+    Failed(CageFailure),
+    /// The fork server cannot run the program, and says why; the cage is as good as before.
+    NotServed(String),
+    /// It ended, and the checker that was to decide about its output failed, and says why; the cage is as good as before.
+    Unjudged(CageFailure),
+}
+
+impl From<CageFailure> for NoRun {
+    fn from(failure: CageFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// A cage, seen by who judges.
 pub(crate) trait Runner {
     /// How well it shuts programs in.
-    fn isolation(&self) -> Isolation;
+    fn found(&self) -> Found;
     /// Puts the program's text into it.
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure>;
     /// Puts one further file beside the program; it stays until the next load.
     fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageFailure>;
     /// Runs what was loaded.
-    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure>;
+    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun>;
 }
 
 /// Where cages come from.
@@ -65,8 +82,8 @@ impl CageSource for SandboxCages {
             scratch_bytes: SCRATCH_BYTES_MAX,
             scratch_inodes: SCRATCH_FILES_MAX,
             cpu,
-            servers: Vec::new(),
-            server_files: Vec::new(),
+            servers: self.interpreter.servers().to_vec(),
+            server_files: self.interpreter.server_files().to_vec(),
         };
         let cage = Cage::start(&config).map_err(|error| CageFailure(chain(&error)))?;
         Ok(Box::new(cage))
@@ -74,26 +91,23 @@ impl CageSource for SandboxCages {
 }
 
 impl Runner for Cage {
-    fn isolation(&self) -> Isolation {
-        match self.containment().level {
-            // No system-call filter and no cgroup yet.
-            Level::Namespaces => Isolation::Partial,
-            Level::Limits => Isolation::None,
-        }
+    fn found(&self) -> Found {
+        Found::of(self.containment())
     }
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
         Cage::load(self, MAIN_FILE, program).map_err(|error| CageFailure(chain(&error)))
     }
 
-    fn add(&mut self, name: &str, _text: &[u8]) -> Result<(), CageFailure> {
-        Err(CageFailure(format!(
-            "this cage takes no file `{name}` beside a program"
-        )))
+    fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageFailure> {
+        Cage::add(self, name, text).map_err(|error| CageFailure(chain(&error)))
     }
 
-    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, CageFailure> {
-        Cage::run(self, run, stdout).map_err(|error| CageFailure(chain(&error)))
+    fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun> {
+        Cage::run(self, run, stdout).map_err(|error| match error {
+            CageError::NotServed { reason } => NoRun::NotServed(reason),
+            error => NoRun::Failed(CageFailure(chain(&error))),
+        })
     }
 }
 
@@ -103,18 +117,22 @@ fn chain(error: &dyn std::error::Error) -> String {
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Names one judging of one program, so that a seat knows whose text is in its cage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
+/// A program's text and its digest, by which a seat knows whether it is in its cage already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// Digest of the bytes.
+    pub(crate) digest: Digest,
+    /// The text itself.
+    pub(crate) bytes: &'a [u8],
+}
 
 /// One cage's seat. Empty until the first run and after a failure.
 pub(crate) struct Seat {
     source: Arc<dyn CageSource>,
     cpu: Option<usize>,
     cage: Option<Box<dyn Runner>>,
-    isolation: Isolation,
-    loaded: Option<Ticket>,
-    tickets: u64,
+    found: Found,
+    loaded: Option<Digest>,
 }
 
 impl Seat {
@@ -124,41 +142,47 @@ impl Seat {
         Ok(Self {
             source,
             cpu,
-            isolation: cage.isolation(),
+            found: cage.found(),
             cage: Some(cage),
             loaded: None,
-            tickets: 0,
         })
     }
 
     /// How well the first cage shuts programs in, and every later one at least.
     pub(crate) fn isolation(&self) -> Isolation {
-        self.isolation
+        self.found.isolation
     }
 
-    /// A name that no other judging on this seat has.
-    pub(crate) fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
+    /// The same, and what holds them.
+    pub(crate) fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// Which CPU programs are pinned to from now on; a cage that is pinned otherwise is dropped.
+    pub(crate) fn pin(&mut self, cpu: Option<usize>) {
+        if self.cpu != cpu {
+            self.cpu = cpu;
+            self.clear();
+        }
     }
 
     /// Runs `program` once, in a new cage if there is none. A cage that fails is dropped.
     pub(crate) fn run(
         &mut self,
-        (ticket, program): (Ticket, &[u8]),
-        start: Start<'_>,
-        stdin: BorrowedFd<'_>,
-        limits: RunLimits,
+        program: Text<'_>,
+        run: &Run<'_>,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
-    ) -> Result<RunEnd, CageFailure> {
+    ) -> Result<RunEnd, NoRun> {
         let mut cage = self.take()?;
-        if self.loaded.take() != Some(ticket) {
-            cage.load(program)?;
+        if self.loaded.take() != Some(program.digest) {
+            cage.load(program.bytes)?;
         }
-        let end = cage.run(&Run { start, stdin, limits }, stdout)?;
-        self.cage = Some(cage);
-        self.loaded = Some(ticket);
-        Ok(end)
+        let end = cage.run(run, stdout);
+        if let Ok(_) | Err(NoRun::NotServed(_)) = end {
+            self.cage = Some(cage);
+            self.loaded = Some(program.digest);
+        }
+        end
     }
 
     /// Runs a text that is no program to be judged once, with files beside it. Nothing of it is left for what runs next,
@@ -169,7 +193,7 @@ impl Seat {
         files: &[(&str, &[u8])],
         run: &Run<'_>,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
-    ) -> Result<RunEnd, CageFailure> {
+    ) -> Result<RunEnd, NoRun> {
         let mut cage = self.take()?;
         self.loaded = None;
         cage.load(text)?;
@@ -198,10 +222,10 @@ impl Seat {
     fn replace(&mut self) -> Result<Box<dyn Runner>, CageFailure> {
         self.loaded = None;
         let cage = self.source.start(self.cpu)?;
-        let found = cage.isolation();
-        if found < self.isolation {
+        let found = cage.found().isolation;
+        if found < self.isolation() {
             // Nobody agreed to programs being shut in less well than when this worker started.
-            let expected = self.isolation;
+            let expected = self.isolation();
             return Err(CageFailure(format!(
                 "a new cage has isolation `{found}`, the first one had `{expected}`: refused"
             )));
@@ -235,8 +259,11 @@ mod tests {
     }
 
     impl Runner for Weak {
-        fn isolation(&self) -> Isolation {
-            self.0
+        fn found(&self) -> Found {
+            Found {
+                isolation: self.0,
+                containment: None,
+            }
         }
 
         fn load(&mut self, _program: &[u8]) -> Result<(), CageFailure> {
@@ -247,12 +274,8 @@ mod tests {
             Err(CageFailure("nothing is ever added here".to_owned()))
         }
 
-        fn run(
-            &mut self,
-            _run: &Run<'_>,
-            _stdout: &mut dyn FnMut(&[u8]) -> Flow,
-        ) -> Result<RunEnd, CageFailure> {
-            Err(CageFailure("nothing ever runs here".to_owned()))
+        fn run(&mut self, _run: &Run<'_>, _stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun> {
+            Err(CageFailure("nothing ever runs here".to_owned()).into())
         }
     }
 

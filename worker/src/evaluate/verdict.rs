@@ -14,13 +14,11 @@ pub(crate) enum Output {
     Differs,
     /// The program ended before the case of its function did.
     Unfinished,
-    /// The checker could not decide.
-    Unjudged,
     /// It differed before the program had ended, and the program was stopped for it.
     StoppedAsWrong,
 }
 
-/// The verdict of a run that ended, without compile errors and failures of the cage.
+/// The verdict of a run that ended, without compile errors and errors of ours.
 ///
 /// A program that was stopped for a wrong output is a wrong answer, however its end looks: else the verdict would
 /// hang on whether the program or its stop was faster.
@@ -29,7 +27,6 @@ pub(crate) fn verdict_of(end: &RunEnd, output: Output, work: &EvaluateWork) -> V
         return Verdict::WrongAnswer;
     }
     let holds = [
-        (Verdict::InternalError, output == Output::Unjudged),
         (Verdict::MemoryLimit, is_out_of_memory(end, &work.limits)),
         (Verdict::TimeLimit, is_out_of_time(end, &work.limits)),
         (Verdict::OutputLimit, end.crossed == Some(Crossed::Output)),

@@ -381,7 +381,7 @@ impl Session {
             Subject::Program => cases::render(cases, 1),
         };
         let tests_used = Some(Payload::text(&tests_used));
-        self.end_round(round, &told.text, &tests_raw, tests_used);
+        self.end_round(round, &told.text, &tests_raw, tests_used, Some(told.passed));
         let is_opinion = marks == Marks::Opinions && told.is_disputable;
         if told.passed {
             self.finish(StopReason::Passed);
@@ -466,7 +466,7 @@ impl Session {
     /// Ends the session before `speaker` has done its work in `round`; where the round has a program, it ends too.
     fn stop(&mut self, speaker: Speaker, round: u32, reason: StopReason, tests_raw: &str) {
         if speaker == Speaker::Tester {
-            self.end_round(round, untested(reason), tests_raw, None);
+            self.end_round(round, untested(reason), tests_raw, None, None);
             self.after_round(round, Next::Stop(reason));
         } else {
             self.finish(reason);
@@ -515,14 +515,26 @@ impl Session {
         }
     }
 
-    fn end_round(&mut self, round: u32, report: &str, tests_raw: &str, tests_used: Option<Payload>) {
+    /// `passed` is what its tests, or a review, came to; none where there was neither.
+    fn end_round(
+        &mut self,
+        round: u32,
+        report: &str,
+        tests_raw: &str,
+        tests_used: Option<Payload>,
+        passed: Option<bool>,
+    ) {
         let code = self.story.programs.last().map_or("", String::as_str);
+        let patched = self.patched(code).program;
+        let program = (patched != code).then(|| Payload::text(&patched));
         self.unstored.push_back(SessionEvent::RoundEnd {
             round,
             code: Payload::text(code),
             report: Payload::text(report),
             tests_raw: Payload::text(tests_raw),
             tests_used,
+            program,
+            passed,
         });
     }
 

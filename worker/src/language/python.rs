@@ -1,4 +1,7 @@
-//! Python 3: asks the interpreter what it is and what it reads.
+//! Python 3: asks the interpreter what it is and what it reads, and says how its programs are started.
+
+pub(crate) mod servers;
+mod start;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -9,6 +12,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+
+pub use start::start_of;
 
 use super::{Interpreter, InterpreterError, MAIN_FILE};
 
@@ -134,10 +139,17 @@ pub(super) fn resolve(wanted: &Path) -> Result<Interpreter, InterpreterError> {
     let argument = executable
         .to_str()
         .ok_or_else(|| unusable(&executable, "its path is not UTF-8"))?;
+    // Others start and end in other ways.
+    let (servers, server_files) = match answer.implementation.as_str() {
+        "CPython" => (servers::servers(argument), servers::files()),
+        _ => (Vec::new(), Vec::new()),
+    };
     Ok(Interpreter {
         name,
         runtime: runtime(&answer),
         environment,
+        servers,
+        server_files,
         run_argv: [argument, MAIN_FILE].map(str::to_owned).to_vec(),
         compile_argv: [argument, "-c", COMPILE].map(str::to_owned).to_vec(),
         executable,
@@ -153,6 +165,11 @@ fn environment(executable: &Path) -> Vec<(String, String)> {
         ("LANG", "C.UTF-8".to_owned()),
         // The order of a set of texts is the same in every run, on every worker.
         ("PYTHONHASHSEED", "0".to_owned()),
+        // Numerical libraries start as many threads as there are processors. A verdict must not hang on that number,
+        // and a fork would not have those threads.
+        ("OPENBLAS_NUM_THREADS", "1".to_owned()),
+        ("OMP_NUM_THREADS", "1".to_owned()),
+        ("MKL_NUM_THREADS", "1".to_owned()),
     ];
     variables.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
@@ -285,6 +302,10 @@ fn unusable(path: &Path, answer: &str) -> InterpreterError {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+    use roundhouse_sandbox::{Holds, Start};
+
+    use roundhouse_proto::StartMode;
+
     use super::*;
 
     /// Written by a child: a file that this process has open for writing, if only while another test forks, cannot
@@ -380,7 +401,18 @@ mod tests {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
-        assert_eq!(names, ["PATH", "HOME", "LANG", "PYTHONHASHSEED"]);
+        assert_eq!(
+            names,
+            [
+                "PATH",
+                "HOME",
+                "LANG",
+                "PYTHONHASHSEED",
+                "OPENBLAS_NUM_THREADS",
+                "OMP_NUM_THREADS",
+                "MKL_NUM_THREADS"
+            ]
+        );
     }
 
     #[test]
@@ -418,6 +450,27 @@ mod tests {
                 failing.display()
             )
         );
+    }
+
+    #[test]
+    fn only_cpython_has_fork_servers() {
+        let real = resolve(Path::new("python3")).unwrap();
+        assert_eq!(real.start(StartMode::Fast), Start::Fork(0));
+        assert_eq!(real.start(StartMode::Natural), Start::Fork(1));
+        assert_eq!(real.start(StartMode::Fresh), Start::Execute(&real.run_argv));
+        assert_eq!(
+            [Holds::Program, Holds::Nothing],
+            [0, 1].map(|place| real.servers()[place].holds)
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let text = "#!/bin/sh\ncase \"$2\" in\n*json*) echo '{\"implementation\": \"PyPy\", \"version\": \"3.10.14\", \
+                    \"major\": 3, \"minor\": 10, \"executables\": [], \"prefixes\": [], \"modules\": [], \
+                    \"packages\": [], \"mapped\": []}' ;;\n*) echo \"$0\" ;;\nesac\n";
+        let other = resolve(&script(directory.path(), "pypy3", text)).unwrap();
+        assert_eq!((other.servers(), other.server_files()), (&[][..], &[][..]));
+        for mode in [StartMode::Fast, StartMode::Natural, StartMode::Fresh] {
+            assert_eq!(other.start(mode), Start::Execute(&other.run_argv));
+        }
     }
 
     #[test]

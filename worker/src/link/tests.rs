@@ -595,3 +595,21 @@ async fn worker_that_finishes_still_runs_the_tests_that_its_own_sessions_may_wai
     assert!(!bench.link.takes(&urgent));
     assert!(matches!(side.hear().await, Some(WorkerMsg::Goodbye { .. })));
 }
+
+#[tokio::test]
+async fn share_of_the_host_is_what_was_said_last_on_this_link() {
+    let mut bench = bench();
+    let mut share = bench.link.share();
+    let mut side = bench.next_link().await;
+    assert_eq!(*share.borrow_and_update(), None);
+    side.welcome().await;
+    side.say(CoordMsg::Cages { n: 3 }).await;
+    side.say(CoordMsg::Cages { n: 1 }).await;
+    let said = tokio::time::timeout(PATIENCE, share.wait_for(|share| *share == Some(1)));
+    assert!(said.await.unwrap().is_ok());
+    drop(side);
+    let mut side = bench.next_link().await;
+    side.welcome().await;
+    let said = tokio::time::timeout(PATIENCE, share.wait_for(Option::is_none));
+    assert!(said.await.unwrap().is_ok());
+}

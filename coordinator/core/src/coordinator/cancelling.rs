@@ -4,11 +4,11 @@
 //! the run is tried again.
 
 use roundhouse_proto::link::CoordMsg;
-use roundhouse_proto::{JobId, LeaseId, RunId};
+use roundhouse_proto::{LeaseId, RunId};
 
 use super::Coordinator;
 use crate::clock::Now;
-use crate::job::Job;
+use crate::leases::Lease;
 use crate::outbox::Outbox;
 use crate::record::{PendingFile, Write};
 
@@ -20,10 +20,10 @@ impl Coordinator {
         };
         run.cancel(reason, now);
         outbox.write(Write::Run(run.record.clone()));
-        let of_run = self.leases.extract_if(.., |_, job| job.run == id);
-        let leased: Vec<(LeaseId, JobId)> = of_run.collect();
-        for (lease, job) in leased {
-            self.cancel_lease(now, lease, &job, reason, outbox);
+        let leased: Vec<(LeaseId, Lease)> = self.leases.of_run(id).collect();
+        for (id, lease) in leased {
+            self.leases.remove(id);
+            self.cancel_lease(now, id, lease, reason, outbox);
         }
         self.sort_jobs(id);
         self.write_files(PendingFile::Reports { run: id }, outbox);
@@ -31,20 +31,19 @@ impl Coordinator {
 
     /// The worker is to stop; what it sends all the same is to be forgotten. A call that a session has in flight is
     /// broken off, and may be paid.
-    fn cancel_lease(&mut self, now: Now, lease: LeaseId, id: &JobId, reason: &str, outbox: &mut Outbox) {
-        let Some(run) = self.runs.get_mut(&id.run) else {
+    fn cancel_lease(&mut self, now: Now, id: LeaseId, lease: Lease, reason: &str, outbox: &mut Outbox) {
+        let Lease { job, worker } = lease;
+        let Some(run) = self.runs.get_mut(&job.run) else {
             return;
         };
-        let holder = run.job(id).and_then(Job::holder);
-        let link = holder.and_then(|(_, worker)| self.fleet.link_of(worker));
-        run.count_call_in_flight(id);
+        run.count_call_in_flight(&job);
         let at_ms = run.clock_ms(now);
-        if let Some(job) = run.job_mut(id) {
+        if let Some(job) = run.job_mut(&job) {
             job.wait_again(now, at_ms);
             outbox.write(Write::Job(job.record()));
         }
-        if let Some(link) = link {
-            let reason = reason.to_owned();
+        if let Some(link) = self.fleet.link_of(worker) {
+            let (lease, reason) = (id, reason.to_owned());
             outbox.send(link, CoordMsg::Cancel { lease, reason });
         }
     }

@@ -13,15 +13,16 @@ use roundhouse_proto::{JobId, JobKind, LeaseId, Role, RunId, WorkerId};
 
 use super::Coordinator;
 use crate::clock::Now;
-use crate::endpoint;
 use crate::event::LinkId;
 use crate::fleet::Needs;
 use crate::job::JobState;
+use crate::leases::Lease;
 use crate::outbox::{Outbox, Progress};
-use crate::pipeline::{Mode, Run};
+use crate::pipeline::{Choice, Mode, Run};
 use crate::queue::{Lane, role_of};
 use crate::record::Write;
 use crate::run::ModelAt;
+use crate::{endpoint, interpreter};
 
 impl Coordinator {
     /// Sorts the waiting jobs of a whole run.
@@ -67,7 +68,7 @@ impl Coordinator {
         for role in [Role::Eval, Role::Gen] {
             let mut full = BTreeSet::new();
             // Mostly every slot is busy: then no lane is looked at.
-            let has_room = |lane: &Lane| self.fleet.find(role, lane.0, Needs::Nothing).is_some();
+            let has_room = |lane: &Lane| self.find(role, lane.0, Needs::Nothing).is_some();
             let mut next = self.queue.lane_after(role, None).filter(has_room);
             while let Some(lane) = next {
                 next = match self.hand_out(now, role, lane, &mut full, &mut grants, outbox) {
@@ -85,8 +86,8 @@ impl Coordinator {
         }
     }
 
-    /// Hands out the jobs of one lane for as long as there is room for them. `full` has the endpoints whose workers
-    /// are known to have none.
+    /// Hands out the jobs of one lane for as long as there is room for them. `full` has what jobs need whose workers are
+    /// known to have none, in the words of [`Needs::word`].
     fn hand_out(
         &mut self,
         now: Now,
@@ -98,26 +99,31 @@ impl Coordinator {
     ) -> Room {
         while let Some(id) = self.queue.first(role, lane).filter(|id| self.may_go(id)) {
             let Some(needs) = self.needs(&id) else { break };
-            let endpoint = match needs {
-                Needs::Nothing => None,
-                Needs::Endpoint(name) if full.contains(name) => break,
-                Needs::Endpoint(name) => Some(name.to_owned()),
-            };
-            let found = self.fleet.find(role, Priority::of(&id), needs);
+            if full.contains(needs.word()) {
+                break;
+            }
+            let found = self.find(role, Priority::of(&id), needs);
             let Some((worker, link)) = found.and_then(|worker| Some((worker, self.fleet.link_of(worker)?)))
             else {
-                let Some(endpoint) = endpoint else {
+                if needs == Needs::Nothing {
                     return Room::None;
-                };
-                full.insert(endpoint);
+                }
+                full.insert(needs.word().to_owned());
                 break;
             };
+            let choice = self.choice(&id, needs, worker);
             self.fleet.take(worker, role);
-            if let Some(grant) = self.grant(now, id, endpoint, (worker, link), outbox) {
+            if let Some(grant) = self.grant(now, id, choice, (worker, link), outbox) {
                 grants.entry(link).or_default().push(grant);
             }
         }
         Room::Left
+    }
+
+    /// The worker that a job of this kind goes to; none while nobody who can do it has room.
+    fn find(&self, role: Role, priority: Priority, needs: Needs<'_>) -> Option<WorkerId> {
+        let evaluations_of = |worker| self.leases.evaluations_of(worker);
+        self.fleet.find(role, priority, needs, evaluations_of)
     }
 
     pub(super) fn may_go(&self, job: &JobId) -> bool {
@@ -127,9 +133,10 @@ impl Coordinator {
         let is_generate = |kind: &JobKind| *kind == JobKind::Generate;
         match (job.kind, run.mode) {
             (JobKind::RoundTests { .. }, Mode::Running | Mode::Draining)
-            | (JobKind::Evaluate, Mode::Running) => true,
+            | (JobKind::Evaluate | JobKind::EvaluateRound { .. }, Mode::Running) => true,
             (JobKind::Generate, Mode::Running) => run.spec.parallel || !self.is_leased(job.run, is_generate),
-            (JobKind::Generate | JobKind::Evaluate, Mode::Draining) | (_, Mode::Drained) => false,
+            (JobKind::Generate | JobKind::Evaluate | JobKind::EvaluateRound { .. }, Mode::Draining)
+            | (_, Mode::Drained) => false,
         }
     }
 
@@ -137,7 +144,24 @@ impl Coordinator {
     fn needs(&self, job: &JobId) -> Option<Needs<'_>> {
         match job.kind {
             JobKind::Generate => self.needs_of_sessions(self.runs.get(&job.run)?),
-            JobKind::RoundTests { .. } | JobKind::Evaluate => Some(Needs::Nothing),
+            JobKind::RoundTests { .. } | JobKind::Evaluate | JobKind::EvaluateRound { .. } => {
+                Some(needs_of_programs(self.runs.get(&job.run)?))
+            }
+        }
+    }
+
+    /// What a run stays with once a job that needs this was handed to a worker.
+    fn choice(&self, job: &JobId, needs: Needs<'_>, worker: WorkerId) -> Option<Choice> {
+        match needs {
+            Needs::Nothing => None,
+            Needs::Endpoint(name) => Some(Choice::Endpoint(name.to_owned())),
+            Needs::Language(language) => {
+                let run = self.runs.get(&job.run)?;
+                let is_bound = !run.spec.evaluation.mixed_versions;
+                let name = self.fleet.interpreter_of(worker, language)?;
+                is_bound.then(|| Choice::Interpreter(interpreter::minor(name).to_owned()))
+            }
+            Needs::Interpreter { minor, .. } => Some(Choice::Interpreter(minor.to_owned())),
         }
     }
 
@@ -157,7 +181,7 @@ impl Coordinator {
         &mut self,
         now: Now,
         id: JobId,
-        endpoint: Option<String>,
+        choice: Option<Choice>,
         (worker, link): (WorkerId, LinkId),
         outbox: &mut Outbox,
     ) -> Option<JobGrant> {
@@ -166,7 +190,7 @@ impl Coordinator {
         run.resume(now);
         let capacity = self.fleet.capacity();
         let at_ms = run.clock_ms(now);
-        let is_record_changed = run.note_grant(role_of(&id), at_ms, endpoint, capacity);
+        let is_record_changed = run.note_grant(role_of(&id), at_ms, choice, capacity);
         let work = run.work(&id)?;
         self.lease_seq += 1;
         let lease = LeaseId {
@@ -184,7 +208,7 @@ impl Coordinator {
         };
         let attempt = job.attempts;
         outbox.write(Write::Job(job.record()));
-        self.leases.insert(lease, id);
+        self.leases.insert(lease, Lease { job: id, worker });
         if is_record_changed {
             outbox.write(Write::Run(run.record.clone()));
         }
@@ -207,6 +231,16 @@ impl Coordinator {
             priority: Priority::of(&id),
             work,
         })
+    }
+}
+
+/// What judging a program of a run needs of a worker beside room: the interpreter that judged the first, in its minor
+/// version, so that no verdict depends on who gives it.
+pub(super) fn needs_of_programs(run: &Run) -> Needs<'_> {
+    let language = run.spec.session.language;
+    match &run.record.interpreter {
+        Some(minor) if !run.spec.evaluation.mixed_versions => Needs::Interpreter { language, minor },
+        Some(_) | None => Needs::Language(language),
     }
 }
 

@@ -10,6 +10,7 @@ use super::Coordinator;
 use crate::clock::Now;
 use crate::event::LinkId;
 use crate::job::JobState;
+use crate::leases::Lease;
 use crate::outbox::{Outbox, Progress};
 use crate::record::{JobOutcome, Write};
 
@@ -67,14 +68,14 @@ impl Coordinator {
         attempt: &Attempt<'_>,
         outbox: &mut Outbox,
     ) {
-        for lease in self.leases_of(worker) {
+        for lease in self.leases.of_worker(worker) {
             self.take_back(now, lease, attempt, outbox);
         }
     }
 
     /// The one way in which a lease ends without its job being settled. A job whose attempts are used up is given up.
     pub(super) fn take_back(&mut self, now: Now, lease: LeaseId, attempt: &Attempt<'_>, outbox: &mut Outbox) {
-        let Some(id) = self.leases.remove(&lease) else {
+        let Some(Lease { job: id, .. }) = self.leases.remove(lease) else {
             return;
         };
         let Some(run) = self.runs.get_mut(&id.run) else {
@@ -123,36 +124,24 @@ impl Coordinator {
     }
 
     pub(super) fn holder(&self, lease: LeaseId) -> Option<WorkerId> {
-        let id = self.leases.get(&lease)?;
-        self.runs
-            .get(&id.run)?
-            .job(id)?
-            .holder()
-            .map(|(_, worker)| worker)
+        self.leases.get(lease).map(|lease| lease.worker)
     }
 
     /// The job under a lease that the worker on this link holds.
     pub(super) fn job_under(&self, link: LinkId, lease: LeaseId) -> Option<JobId> {
         let worker = self.fleet.worker_on(link)?;
-        (self.holder(lease) == Some(worker))
-            .then(|| self.leases.get(&lease).copied())
-            .flatten()
-    }
-
-    pub(super) fn leases_of(&self, worker: WorkerId) -> Vec<LeaseId> {
-        self.leases
-            .keys()
-            .copied()
-            .filter(|lease| self.holder(*lease) == Some(worker))
-            .collect()
+        let lease = self.leases.get(lease);
+        lease
+            .filter(|lease| lease.worker == worker)
+            .map(|lease| lease.job)
     }
 
     /// Whether a lease was granted on this link so short a time ago that its worker may not have it yet.
     pub(super) fn may_be_on_its_way(&self, now: Now, link: LinkId, lease: LeaseId) -> bool {
         let job = self
             .leases
-            .get(&lease)
-            .and_then(|id| self.runs.get(&id.run)?.job(id));
+            .get(lease)
+            .and_then(|Lease { job, .. }| self.runs.get(&job.run)?.job(&job));
         match job.map(|job| &job.state) {
             Some(JobState::Leased {
                 link: sent_on,
@@ -167,7 +156,8 @@ impl Coordinator {
     }
 
     pub(super) fn is_leased(&self, run: RunId, kind_is: impl Fn(&JobKind) -> bool) -> bool {
-        self.leases.values().any(|id| id.run == run && kind_is(&id.kind))
+        let mut of_run = self.leases.of_run(run);
+        of_run.any(|(_, lease)| kind_is(&lease.job.kind))
     }
 }
 

@@ -30,6 +30,7 @@ impl Coordinator {
             finished: None,
             cancelled: None,
             endpoint: None,
+            interpreter: None,
         };
         let order = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         outbox.write(Write::Run(record.clone()));
@@ -51,6 +52,7 @@ impl Coordinator {
             outbox.write(Write::Job(job.record()));
         }
         run.generation_over_told = run.generation_is_over();
+        run.judged_told = false;
         outbox.write(Write::Run(run.record.clone()));
         self.sort_jobs(id);
         self.after_settling(id, now, outbox);

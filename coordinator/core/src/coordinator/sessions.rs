@@ -120,11 +120,11 @@ impl Coordinator {
 
     /// The tests whose report the session under a lease waits for.
     pub(super) fn awaited_tests(&self, lease: LeaseId) -> Option<JobId> {
-        let session = self
-            .leases
-            .get(&lease)
-            .filter(|id| id.kind == JobKind::Generate)?;
-        self.runs.get(&session.run)?.awaited_tests(session)
+        let session = self.leases.get(lease)?.job;
+        if session.kind != JobKind::Generate {
+            return None;
+        }
+        self.runs.get(&session.run)?.awaited_tests(&session)
     }
 
     /// Sends the report of a round's tests, if there is one, to the worker that holds the session.

@@ -98,7 +98,7 @@ impl Coordinator {
             return;
         }
         if let Some(lease) = lease {
-            self.leases.remove(&lease);
+            self.leases.remove(lease);
         }
         self.queue.remove(order, id);
         if let Some(job) = run.job(&id) {
@@ -106,7 +106,7 @@ impl Coordinator {
         }
         match id.kind {
             JobKind::RoundTests { .. } => self.send_test_report(id, outbox),
-            JobKind::Evaluate => {}
+            JobKind::Evaluate | JobKind::EvaluateRound { .. } => {}
             JobKind::Generate => self.session_settled(id, place, outbox),
         }
         if self
@@ -147,6 +147,9 @@ impl Coordinator {
                 problem.evaluate = Some(job);
             }
         }
+        for job in run.add_round_evaluations(id.problem) {
+            outbox.write(Write::Job(job.record()));
+        }
         // Besides, tests of its rounds that still wait are for nobody.
         self.sort_jobs_of(id.run, id.problem);
     }
@@ -165,6 +168,10 @@ impl Coordinator {
             self.sort_jobs(id);
         }
         let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.has_only_rounds_left() && !run.is_over() && !std::mem::replace(&mut run.judged_told, true) {
+            let summary = Box::new(run.summary());
+            outbox.tell(id, Progress::AllJudged(summary));
+        }
         if run.is_settled() && !run.is_over() {
             run.finish(now);
             outbox.write(Write::Run(run.record.clone()));

@@ -6,6 +6,7 @@
 use roundhouse_proto::{Role, RunId};
 
 use super::Coordinator;
+use super::granting::needs_of_programs;
 use crate::clock::Now;
 use crate::fleet::{Needs, Refusal};
 use crate::outbox::{Outbox, Progress};
@@ -24,8 +25,11 @@ impl Coordinator {
             }
             if self.fleet.capacity().slots(role) == 0 {
                 reasons.push(Stuck::NoWorker { role });
-            } else if role == Role::Gen {
-                reasons.extend(self.endpoint_missing(run));
+            } else {
+                reasons.extend(match role {
+                    Role::Gen => self.endpoint_missing(run),
+                    Role::Eval => self.interpreter_missing(run),
+                });
             }
         }
         reasons
@@ -48,7 +52,7 @@ impl Coordinator {
             reason: reason.to_owned(),
         };
         match self.needs_of_sessions(run) {
-            Some(Needs::Nothing) => None,
+            Some(Needs::Nothing | Needs::Language(_) | Needs::Interpreter { .. }) => None,
             Some(Needs::Endpoint(name)) if open.contains(name) => None,
             Some(Needs::Endpoint(name)) => match self.fleet.last_refusal(Some(name)) {
                 Some(refusal) => Some(refused(refusal)),
@@ -63,6 +67,24 @@ impl Coordinator {
             None => Some(Stuck::ManyEndpoints {
                 names: open.iter().cloned().collect(),
             }),
+        }
+    }
+
+    /// Why none of the joined evaluation workers can judge a program of this run.
+    fn interpreter_missing(&self, run: &Run) -> Option<Stuck> {
+        let language = run.spec.session.language;
+        let interpreters = self.fleet.capacity().interpreters.iter();
+        let of_language = interpreters.filter(|(of, _)| *of == language);
+        let offered: Vec<String> = of_language.map(|(_, minor)| minor.clone()).collect();
+        if offered.is_empty() {
+            return Some(Stuck::NoInterpreter { language });
+        }
+        match needs_of_programs(run) {
+            Needs::Interpreter { minor, .. } if !offered.iter().any(|offered| offered == minor) => {
+                let bound = minor.to_owned();
+                Some(Stuck::OtherInterpreters { bound, offered })
+            }
+            Needs::Nothing | Needs::Endpoint(_) | Needs::Language(_) | Needs::Interpreter { .. } => None,
         }
     }
 
@@ -114,5 +136,6 @@ fn is_about_sessions(reason: &Stuck) -> bool {
     match reason {
         Stuck::NoWorker { role } => *role == Role::Gen,
         Stuck::NoEndpoint { .. } | Stuck::ManyEndpoints { .. } | Stuck::NoKey { .. } => true,
+        Stuck::NoInterpreter { .. } | Stuck::OtherInterpreters { .. } => false,
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use roundhouse_proto::{JobId, Role, RunId, WorkerId};
+use roundhouse_proto::{Role, RunId, WorkerId};
 
 use super::Coordinator;
 use crate::clock::Now;
-use crate::job::Job;
 use crate::pipeline::Run;
 use crate::queue::role_of;
 use crate::status::{ProblemView, RunView, WorkerView};
@@ -22,7 +21,7 @@ impl Coordinator {
     /// How a run stands.
     pub fn run_view(&self, now: Now, run: RunId) -> Option<RunView> {
         let run = self.runs.get(&run)?;
-        let leased = self.leases.values().filter(|job| job.run == run.spec.run);
+        let leased = self.leases.of_run(run.spec.run);
         let ready_n = u32::try_from(self.queue.len_of(run.order)).unwrap_or(u32::MAX);
         let leased_n = u32::try_from(leased.count()).unwrap_or(u32::MAX);
         Some(run.view(now, (ready_n, leased_n), self.stuck(run)))
@@ -41,18 +40,11 @@ impl Coordinator {
     /// The workers, by name; those whose link was lost as well, while their jobs wait for them.
     pub fn worker_views(&self, now: Now) -> Vec<WorkerView> {
         let mut busy: BTreeMap<(WorkerId, Role), u32> = BTreeMap::new();
-        for job in self.leases.values() {
-            if let Some(worker) = self.worker_at(job) {
-                *busy.entry((worker, role_of(job))).or_default() += 1;
-            }
+        for (_, lease) in self.leases.all() {
+            *busy.entry((lease.worker, role_of(&lease.job))).or_default() += 1;
         }
         self.fleet.views(now.monotonic_ms, |worker, role| {
             busy.get(&(worker, role)).copied().unwrap_or(0)
         })
-    }
-
-    fn worker_at(&self, job: &JobId) -> Option<WorkerId> {
-        let (_, worker) = self.runs.get(&job.run)?.job(job).and_then(Job::holder)?;
-        Some(worker)
     }
 }

@@ -55,7 +55,8 @@ impl Coordinator {
         }
         let is_held = |lease: &LeaseId| held.iter().any(|held| held.lease == *lease);
         let missing: Vec<_> = self
-            .leases_of(worker)
+            .leases
+            .of_worker(worker)
             .into_iter()
             .filter(|lease| !is_held(lease) && !self.may_be_on_its_way(now, link, *lease))
             .collect();

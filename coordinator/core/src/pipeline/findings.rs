@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use roundhouse_proto::SessionEvent;
+use roundhouse_proto::{Audit, SessionEvent};
 
 use super::Run;
 use super::problem::ProblemState;
@@ -192,6 +192,7 @@ impl Run {
                 },
                 attempts: problem.generate.attempts,
                 calls_unaccounted: problem.generate.calls_unaccounted,
+                rounds: self.round_summaries(spec, problem),
             })
             .collect();
         RunSummary {
@@ -203,8 +204,31 @@ impl Run {
             evaluation_slots: self.record.evaluation_slots,
             cores: self.record.cores,
             finished: self.record.finished,
+            audit: self.audit(),
             problems,
         }
+    }
+
+    /// What the audits of its evaluations came to together. Tests of a session that was given up are left out: they may
+    /// end after the reports on the run are written.
+    fn audit(&self) -> Audit {
+        let with_session = |problem: &&ProblemState| match problem.generate.outcome() {
+            Some(JobOutcome::Generated(_)) => true,
+            Some(JobOutcome::Evaluated { .. } | JobOutcome::Error(_)) | None => false,
+        };
+        let jobs = self
+            .problems
+            .iter()
+            .filter(with_session)
+            .flat_map(ProblemState::jobs);
+        let audits = jobs.filter_map(|job| match job.outcome() {
+            Some(JobOutcome::Evaluated { audit, .. }) => Some(audit),
+            Some(JobOutcome::Generated(_) | JobOutcome::Error(_)) | None => None,
+        });
+        audits.fold(Audit::default(), |sum, audit| Audit {
+            audited: sum.audited.saturating_add(audit.audited),
+            mismatched: sum.mismatched.saturating_add(audit.mismatched),
+        })
     }
 
     fn status(&self, problems: &[ProblemSummary]) -> RunStatus {
@@ -213,7 +237,7 @@ impl Run {
             return RunStatus::Cancelled { reason };
         }
         let count = |is: fn(&ProblemOutcome) -> bool| problems.iter().filter(|p| is(&p.outcome)).count();
-        if count(|outcome| *outcome == ProblemOutcome::Open) == 0 {
+        if count(|outcome| *outcome == ProblemOutcome::Open) == 0 && self.rounds_open == 0 {
             let errors = count(|outcome| matches!(outcome, ProblemOutcome::Error(_)));
             return match errors_reason(u32::try_from(errors).unwrap_or(u32::MAX)) {
                 None => RunStatus::Complete,

@@ -1,4 +1,4 @@
-//! One problem of a run: its session, the tests of its rounds, its final evaluation, and what they add up to.
+//! One problem of a run: its session, the tests of its rounds, its evaluations, and what they add up to.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,15 @@ use crate::record::JobOutcome;
 use crate::run::ProblemSpec;
 use crate::summary::ProblemOutcome;
 
-/// One problem: its session, the tests of its rounds, its final evaluation.
+/// One problem: its session, the tests of its rounds, its evaluations.
 #[derive(Debug)]
 pub(crate) struct ProblemState {
     pub(crate) generate: Job,
     pub(crate) events: Vec<SessionEvent>,
     pub(crate) tests: BTreeMap<(u32, Digest), Job>,
     pub(crate) evaluate: Option<Job>,
+    /// The evaluations of rounds whose programs are not the final one.
+    pub(crate) rounds: BTreeMap<(u32, Digest), Job>,
     /// The run counts it as settled.
     pub(super) counted: bool,
 }
@@ -33,6 +35,7 @@ impl ProblemState {
             events: Vec::new(),
             tests: BTreeMap::new(),
             evaluate: None,
+            rounds: BTreeMap::new(),
             counted: false,
         }
     }
@@ -41,6 +44,7 @@ impl ProblemState {
         std::iter::once(&self.generate)
             .chain(self.tests.values())
             .chain(&self.evaluate)
+            .chain(self.rounds.values())
     }
 
     pub(super) fn is_settled(&self, spec: &ProblemSpec) -> bool {

@@ -54,7 +54,7 @@ fn cancelled_run_is_stored_then_its_workers_are_told_and_its_reports_are_written
     assert_outbox(
         &outbox,
         &[
-            Write::Run(cancelled(served_record(&spec, 3, 1))),
+            Write::Run(cancelled(judging_record(&spec, 3, 1))),
             Write::Job(generated),
             Write::Job(judged),
             Write::Pending(pending_reports()),
@@ -209,7 +209,7 @@ fn cancelled_run_that_is_tried_again_goes_on_where_it_was() {
     bench.expect(
         Event::RetryRequested { run: run() },
         &[
-            Write::Run(served_record(&spec, 3, 1)),
+            Write::Run(judging_record(&spec, 3, 1)),
             Write::Job(JobRecord {
                 at_ms: 100,
                 ..leased(final_job(2), 2, lease(5), 1)

@@ -23,7 +23,7 @@ fn drained_run_hands_out_only_tests_of_rounds_and_says_so_once() {
             stored_event(1, 1, test_request(1, 0)),
             Write::Job(tests_job(1, 0)),
             Write::Job(leased(tests_job(1, 0), 1, lease(3), 2)),
-            Write::Run(served_record(&spec, 2, 2)),
+            Write::Run(judging_record(&spec, 2, 2)),
         ],
         &[
             ack(1, lease(1), 1),

@@ -191,6 +191,7 @@ pub(crate) fn run_record(spec: &RunSpec) -> RunRecord {
         finished: None,
         cancelled: None,
         endpoint: None,
+        interpreter: None,
     }
 }
 
@@ -202,6 +203,14 @@ pub(crate) fn served_record(spec: &RunSpec, generation: u32, evaluation: u32) ->
         evaluation_slots: evaluation,
         cores: 8,
         ..run_record(spec)
+    }
+}
+
+/// That run, once a program of it was handed to a worker of these tests, which all have the same interpreter.
+pub(crate) fn judging_record(spec: &RunSpec, generation: u32, evaluation: u32) -> RunRecord {
+    RunRecord {
+        interpreter: Some("CPython 3.11".to_owned()),
+        ..served_record(spec, generation, evaluation)
     }
 }
 

@@ -266,7 +266,7 @@ fn internal_error_and_transient_failure_are_tried_again_then_given_up_as_an_erro
     };
     let finished = RunRecord {
         finished: Some(stamp(BEGIN_MS)),
-        ..served_record(&spec, 1, 1)
+        ..judging_record(&spec, 1, 1)
     };
     assert_outbox(
         &outbox,

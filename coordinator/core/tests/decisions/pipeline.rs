@@ -170,7 +170,7 @@ fn test_request_makes_an_urgent_job_that_goes_before_final_evaluations_and_its_r
         credit(2, Role::Eval, 1),
         &[
             Write::Job(leased(tests_job(2, 0), 1, lease(3), 2)),
-            Write::Run(served_record(&spec, 2, 1)),
+            Write::Run(judging_record(&spec, 2, 1)),
         ],
         &[jobs(2, vec![tests_grant(&spec, 2, 0, lease(3), 1)])],
     );
@@ -286,6 +286,7 @@ fn run_ends_stored_then_reported_then_told() {
             Write::Pending(pending_session(1)),
             Write::Job(final_job(1)),
             Write::Job(leased(final_job(1), 1, lease(2), 1)),
+            Write::Run(judging_record(&spec, 1, 1)),
         ],
         &[
             ack(1, lease(1), 1),
@@ -302,7 +303,7 @@ fn run_ends_stored_then_reported_then_told() {
     };
     let done = RunRecord {
         finished: Some(stamp(BEGIN_MS)),
-        ..served_record(&spec, 1, 1)
+        ..judging_record(&spec, 1, 1)
     };
     assert_outbox(
         &outbox,

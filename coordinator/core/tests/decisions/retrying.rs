@@ -37,7 +37,7 @@ fn retry_opens_only_errors_again_and_the_run_ends_again() {
         &[
             Write::Job(back(session_job(2), 1, 0)),
             Write::Job(back(final_job(3), 1, 0)),
-            Write::Run(served_record(&spec, 3, 3)),
+            Write::Run(judging_record(&spec, 3, 3)),
             Write::Job(leased(final_job(3), 2, lease(6), 1)),
             Write::Job(leased(session_job(2), 2, lease(7), 1)),
         ],
@@ -97,12 +97,13 @@ fn staged_run_opened_again(evaluation: u32) -> (std::sync::Arc<roundhouse_core::
     bench.finish(1, lease(1), 1);
     let refused = failed(FailureClass::Model, "the model is gone");
     bench.on(result(1, generate(2), lease(2), refused));
+    let record = match evaluation {
+        0 => served_record(&spec, 2, 0),
+        n => judging_record(&spec, 2, n),
+    };
     bench.expect(
         Event::RetryRequested { run: run() },
-        &[
-            Write::Job(back(session_job(2), 1, 0)),
-            Write::Run(served_record(&spec, 2, evaluation)),
-        ],
+        &[Write::Job(back(session_job(2), 1, 0)), Write::Run(record)],
         &[],
     );
     (spec, bench)
@@ -194,7 +195,7 @@ fn tests_left_open_by_a_failed_session_are_for_nobody_until_it_is_tried_again() 
             Write::Job(back(session_job(1), 1, 0)),
             Write::Run(served_record(&spec, 1, 0)),
             Write::Job(leased(tests_job(1, 0), 1, lease(2), 2)),
-            Write::Run(served_record(&spec, 1, 1)),
+            Write::Run(judging_record(&spec, 1, 1)),
             Write::Job(leased(session_job(1), 2, lease(3), 1)),
         ],
         &[

@@ -97,17 +97,20 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
         prompt_set: Some(Digest::of(b"prompts")),
         evaluation: EvaluationSettings {
             execution: roundhouse_proto::Execution::default(),
+            limits_rule: roundhouse_core::run::LimitsRule::default(),
             tiers: Tier::ALL.to_vec(),
             comparator: Comparator::CodeContests,
             limits: Limits::default(),
             ignore_exit_status: false,
             timeouts_max: 3,
             stop_on_first_failure: true,
+            mixed_versions: false,
         },
         parallel: true,
         staged: false,
         workers: 2,
         eval_workers: 2,
+        evaluate_rounds: false,
         attempts_max: 3,
         data_set: DataSet {
             name: "small".to_owned(),
@@ -116,6 +119,7 @@ pub(crate) fn spec(problems: u32, change: impl FnOnce(&mut RunSpec)) -> Arc<RunS
             format: "jsonl".to_owned(),
             rows: problems,
         },
+        quarantine: None,
         problems: (1..=problems).map(problem).collect(),
         lang: Lang::Zh,
         model_at: ModelAt::Offline,
@@ -204,6 +208,8 @@ pub(crate) fn round_end(problem: u32, round: u32) -> SessionEvent {
         report: Payload::text("2 of 4 passed"),
         tests_raw: Payload::text("cases"),
         tests_used: None,
+        program: None,
+        passed: Some(false),
     }
 }
 

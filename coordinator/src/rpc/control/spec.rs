@@ -6,11 +6,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use roundhouse_core::run::{EvaluationSettings, ModelAt, ProblemSpec, RunSpec};
+use roundhouse_core::run::{
+    EvaluationSettings, MemoryRule, ModelAt, ProblemSpec, Quarantine, RunSpec, TimeRule,
+};
 use roundhouse_proto::wire::{
     CASES_MAX, Fields, NAME_MAX_BYTES, REASON_MAX_BYTES, TEMPLATES_MAX, WireError, v1,
 };
-use roundhouse_proto::{Digest, Limits, RunId, SessionSettings, Tier};
+use roundhouse_proto::{Comparator, Digest, Limits, RunId, SessionSettings, Tier};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use tonic::Status;
@@ -32,6 +34,8 @@ const TEST_TIME_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 const TEST_BYTES_MAX: u64 = 1 << 40;
 /// Processes that one test may have.
 const TEST_PROCESSES_MAX: u32 = 65_536;
+/// Factor of a problem's time limit, in thousandths.
+const FACTOR_MAX: u32 = 1_000_000;
 /// Characters of a text around the place where it cannot be read.
 const NEAR_CHARS: usize = 40;
 
@@ -123,6 +127,9 @@ pub(super) fn check(spec: &RunSpec, run: RunId) -> Result<(), WireError> {
             return Err(fields.refuse(&field, "a name that no other problem and no file has", got));
         }
     }
+    if let Some(quarantine) = &spec.quarantine {
+        check_quarantine(fields, quarantine, positions)?;
+    }
     Ok(())
 }
 
@@ -151,7 +158,38 @@ fn check_evaluation(fields: Fields, evaluation: &EvaluationSettings) -> Result<(
         let expected = "at least one tier, each once";
         return Err(fields.refuse("evaluation.tiers", expected, format!("{tiers:?}")));
     }
-    check_limits(fields, "evaluation.limits", &evaluation.limits)
+    check_limits(fields, "evaluation.limits", &evaluation.limits)?;
+    let audited = evaluation.execution.audit_per_mille;
+    if audited > 1_000 {
+        let field = "evaluation.execution.audit_per_mille";
+        return Err(fields.refuse(field, "at most 1000", audited));
+    }
+    if let TimeRule::Problem { factor_per_mille } = evaluation.limits_rule.time {
+        let field = "evaluation.limits_rule.time.factor_per_mille";
+        in_range(fields, field, factor_per_mille, FACTOR_MAX)?;
+    }
+    if let MemoryRule::Problem { floor_bytes } = evaluation.limits_rule.memory
+        && !(1..=TEST_BYTES_MAX).contains(&floor_bytes)
+    {
+        let field = "evaluation.limits_rule.memory.floor_bytes";
+        return Err(fields.refuse(field, format!("1 to {TEST_BYTES_MAX}"), floor_bytes));
+    }
+    Ok(())
+}
+
+/// Only problems of the run, each once.
+fn check_quarantine(
+    fields: Fields,
+    quarantine: &Quarantine,
+    mut positions: BTreeSet<u32>,
+) -> Result<(), WireError> {
+    for (i, problem) in quarantine.problems.iter().enumerate() {
+        if !positions.remove(&problem.position) {
+            let field = format!("quarantine.problems[{i}].position");
+            return Err(fields.refuse(&field, "the position of a problem, each once", problem.position));
+        }
+    }
+    Ok(())
 }
 
 fn check_limits(fields: Fields, field: &str, limits: &Limits) -> Result<(), WireError> {
@@ -241,7 +279,17 @@ pub(super) fn blobs_of(spec: &RunSpec) -> BTreeSet<Digest> {
         ]
     };
     let of_problems = spec.problems.iter().flat_map(of_problem).flatten();
-    of_problems.chain(spec.prompt_set).collect()
+    let rules = [spec.evaluation.comparator, spec.session.comparator];
+    let checkers = rules.into_iter().filter_map(|rule| match rule {
+        Comparator::Checker { program } => Some(program),
+        Comparator::CodeContests
+        | Comparator::Tokens
+        | Comparator::Lines
+        | Comparator::Exact
+        | Comparator::Float { .. }
+        | Comparator::UnorderedLines => None,
+    });
+    of_problems.chain(spec.prompt_set).chain(checkers).collect()
 }
 
 /// The ways to all values of a JSON text, but for `null`, with `[]` for any place in a list.
@@ -339,6 +387,7 @@ mod tests {
 
     use std::sync::Arc;
 
+    use roundhouse_core::run::{LimitsRule, QuarantineReason, QuarantinedProblem};
     use tonic::Code;
 
     use super::*;
@@ -350,6 +399,17 @@ mod tests {
 
     fn text(spec: &RunSpec) -> String {
         serde_json::to_string(spec).unwrap()
+    }
+
+    fn quarantine(positions: &[u32]) -> Quarantine {
+        let problem = |position: &u32| QuarantinedProblem {
+            position: *position,
+            reason: QuarantineReason::Unknown,
+        };
+        Quarantine {
+            sha256: Digest::of(b"q"),
+            problems: positions.iter().map(problem).collect(),
+        }
     }
 
     /// What is said of a run that was changed.
@@ -374,8 +434,34 @@ mod tests {
     }
 
     #[test]
+    fn run_with_every_setting_of_the_judge_passes_and_needs_its_checker() {
+        let mut spec = good();
+        let program = Digest::of(b"a checker");
+        spec.evaluation.comparator = Comparator::Checker { program };
+        let time = TimeRule::Problem {
+            factor_per_mille: FACTOR_MAX,
+        };
+        let memory = MemoryRule::Problem { floor_bytes: 1 };
+        spec.evaluation.limits_rule = LimitsRule { time, memory };
+        spec.quarantine = Some(quarantine(&[2, 1]));
+        let read = read(text(&spec).as_bytes()).unwrap();
+        assert_eq!(read, spec);
+        check(&read, spec.run).unwrap();
+        assert!(blobs_of(&spec).contains(&program) && !blobs_of(&good()).contains(&program));
+    }
+
+    #[test]
     fn run_of_an_older_client_without_newer_fields_is_read() {
-        let text = text(&good()).replacen("\"lang\":\"zh\",", "", 1);
+        let mut text = text(&good());
+        for newer in [
+            "\"lang\":\"zh\",",
+            ",\"execution\":{\"start\":\"fast\",\"audit_per_mille\":10,\"reuse\":true}",
+            ",\"limits_rule\":{\"time\":\"run\",\"memory\":\"run\"}",
+            ",\"quarantine\":null",
+        ] {
+            assert!(text.contains(newer), "{newer} {text}");
+            text = text.replacen(newer, "", 1);
+        }
         assert_eq!(read(text.as_bytes()).unwrap(), good());
     }
 
@@ -417,7 +503,7 @@ mod tests {
     #[test]
     fn run_that_could_not_be_stored_granted_or_written_is_refused_by_the_field() {
         type Change = fn(&mut RunSpec);
-        let changes: [(&str, Change); 24] = [
+        let changes: [(&str, Change); 29] = [
             ("`run`", |spec| spec.run = RunId(uuid::Uuid::from_u128(1))),
             ("`problems`", |spec| spec.problems.clear()),
             ("`problems`", |spec| {
@@ -467,6 +553,21 @@ mod tests {
             ("`evaluation.tiers`", |spec| spec.evaluation.tiers.clear()),
             ("`evaluation.limits.cpu_ms`", |spec| {
                 spec.evaluation.limits.cpu_ms = 0;
+            }),
+            ("`evaluation.execution.audit_per_mille`", |spec| {
+                spec.evaluation.execution.audit_per_mille = 1_001;
+            }),
+            ("`evaluation.limits_rule.time.factor_per_mille`", |spec| {
+                spec.evaluation.limits_rule.time = TimeRule::Problem { factor_per_mille: 0 };
+            }),
+            ("`evaluation.limits_rule.memory.floor_bytes`", |spec| {
+                spec.evaluation.limits_rule.memory = MemoryRule::Problem { floor_bytes: 0 };
+            }),
+            ("`quarantine.problems[0].position`", |spec| {
+                spec.quarantine = Some(quarantine(&[u32::MAX]));
+            }),
+            ("`quarantine.problems[1].position`", |spec| {
+                spec.quarantine = Some(quarantine(&[1, 1]));
             }),
         ];
         for (field, change) in changes {

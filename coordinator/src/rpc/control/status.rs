@@ -103,6 +103,14 @@ fn hint(stuck: &Stuck, url: &Url) -> String {
                 .to_owned()
         }
         Stuck::NoKey { endpoint, .. } => format!("{}, with a key that works", with_a_key(endpoint)),
+        Stuck::NoInterpreter { .. } => {
+            format!("`worker join --role eval --slots 8 --python PATH --coordinator {url}`")
+        }
+        Stuck::OtherInterpreters { bound, .. } => format!(
+            "`worker join --role eval --slots 8 --python PATH --coordinator {url}`, with a {}; or submit it again with \
+             `--mixed-versions`",
+            one_line(bound, MESSAGE_CHARS_MAX)
+        ),
     }
 }
 
@@ -134,6 +142,17 @@ mod tests {
             "the endpoint `main` refuses every worker's key: 401:  [2Jno hint: `rm -r /`\n\
              hint: `worker join --role gen --endpoint main=URL --api-key-file FILE --coordinator \
              http://127.0.0.1:7717`, with a key that works"
+        );
+        let other = Stuck::OtherInterpreters {
+            bound: "CPython 3.11".to_owned(),
+            offered: vec!["CPython 3.12".to_owned()],
+        };
+        assert_eq!(
+            warning(&other, &url),
+            "its programs are judged by CPython 3.11, and the evaluation workers have only CPython 3.12; a run with \
+             `--mixed-versions` takes any\n\
+             hint: `worker join --role eval --slots 8 --python PATH --coordinator http://127.0.0.1:7717`, with a \
+             CPython 3.11; or submit it again with `--mixed-versions`"
         );
         let several = Stuck::ManyEndpoints {
             names: vec!["x".repeat(4_000), "y".repeat(4_000)],

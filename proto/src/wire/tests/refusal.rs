@@ -59,6 +59,10 @@ fn unreadable_ids_are_refused_by_name() {
             => "field `round_tests.program` of {}: expected 32 bytes, got 3",
         kind = Some(v1::job_id::Kind::RoundTests(v1::RoundTests { round: u64::MAX, program: short() }))
             => "field `round_tests.round` of {}: expected 0 to 4294967295, got 18446744073709551615",
+        kind = Some(v1::job_id::Kind::EvaluateRound(v1::EvaluateRound { round: 0, program: short() }))
+            => "field `evaluate_round.program` of {}: expected 32 bytes, got 3",
+        kind = Some(v1::job_id::Kind::EvaluateRound(v1::EvaluateRound { round: u64::MAX, program: short() }))
+            => "field `evaluate_round.round` of {}: expected 0 to 4294967295, got 18446744073709551615",
     );
     refused!(samples::lease(), LeaseId, v1::LeaseId:
         epoch = 0 => "field `epoch` of {}: expected 1 to 4294967295, got 0",
@@ -222,6 +226,7 @@ fn unreadable_session_events_are_refused_by_name() {
         report = None => ("round_end.report", value),
         tests_raw = None => ("round_end.tests_raw", value),
         tests_used = Some(v1::Payload { form: None }) => ("round_end.tests_used.form", value),
+        program = Some(v1::Payload { form: None }) => ("round_end.program.form", value),
     );
     let reasons = "Passed, RoundLimit, Unchanged, NoCode, NoCases, Budget, Refused, Truncated, ContextLimit, \
                    Disputed";

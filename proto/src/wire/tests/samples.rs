@@ -49,12 +49,16 @@ pub(super) fn failures() -> Vec<Failure> {
         .into()
 }
 
-pub(super) fn jobs() -> [JobId; 3] {
+pub(super) fn jobs() -> [JobId; 4] {
     let tests = JobKind::RoundTests {
         round: u32::MAX,
         program: Digest::of(b"program"),
     };
-    [JobKind::Generate, tests, JobKind::Evaluate].map(|kind| JobId {
+    let round = JobKind::EvaluateRound {
+        round: u32::MAX,
+        program: Digest::of(b"program"),
+    };
+    [JobKind::Generate, tests, JobKind::Evaluate, round].map(|kind| JobId {
         run: run(),
         problem: 165,
         kind,
@@ -202,6 +206,8 @@ pub(super) fn round_end() -> SessionEvent {
         report: Payload::text("Code Test Passed."),
         tests_raw: Payload::Inline(Bytes::from_static(&[0xff])),
         tests_used: Some(blob("used")),
+        program: Some(blob("patched")),
+        passed: Some(false),
     }
 }
 
@@ -241,6 +247,8 @@ pub(super) fn events() -> Vec<SessionEvent> {
         report: Payload::text(""),
         tests_raw: Payload::text(""),
         tests_used: None,
+        program: None,
+        passed: None,
     });
     events.extend(StopReason::ALL.map(|stop_reason| {
         SessionEvent::Finished(GenerationOutcome {

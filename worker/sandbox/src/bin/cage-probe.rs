@@ -1,18 +1,28 @@
-//! The tests' own program: a cage's entry, a well-behaved or hostile program inside, and a worker that holds a cage.
+//! The tests' own program: a cage's entry, a well-behaved or hostile program inside, a fork server, and workers that
+//! hold a cage.
 //!
 //! Built for `tests/cage` only; the worker does not know it. What it does is its first argument; what it finds it says
 //! on standard output, one word or line, and the test compares.
 
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+#[path = "cage-probe/poorer_host.rs"]
+mod poorer_host;
+#[path = "cage-probe/server.rs"]
+mod server;
+#[path = "cage-probe/worker.rs"]
+mod worker;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use roundhouse_sandbox::{Cage, CageConfig, Flow, Run, RunLimits, Start, enter_if_cage, seal};
+use poorer_host::{under, within_own_users};
+use roundhouse_sandbox::enter_if_cage;
 
 /// Longest wait for a connection that must not come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -22,6 +32,22 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["serve", holds] => server::serve(holds),
+        ["hold"] => worker::hold(),
+        ["hold-without-namespaces"] => worker::hold_without_namespaces(),
+        ["fill-in-cage", mebibytes] => worker::fill_in_cage(mebibytes),
+        ["many", count] => worker::many(count.parse().unwrap()),
+        ["many-forks", count] => worker::many_forks(count.parse().unwrap()),
+        ["serve-as-any-user"] => worker::serve_as_any_user(),
+        ["measure", count] => worker::measure(count.parse().unwrap()),
+        words => perform(words),
+    }
+}
+
+/// What a program does, in a process of its own.
+fn perform(words: &[&str]) {
+    match words {
+        ["nothing"] => {}
         ["echo"] => {
             io::copy(&mut io::stdin(), &mut io::stdout()).unwrap();
         }
@@ -38,6 +64,11 @@ fn main() {
         ["stop"] => signal(0, libc::SIGSTOP),
         ["flood"] => flood(io::stdout()),
         ["flood-errors"] => flood(io::stderr()),
+        ["write-much", mebibytes] => {
+            for _ in 0..mebibytes.parse::<u32>().unwrap() {
+                io::stdout().write_all(&vec![b'x'; 1 << 20]).unwrap();
+            }
+        }
         ["bomb"] => loop {
             fork();
         },
@@ -75,6 +106,12 @@ fn main() {
                 }
             }
             wait_for_ever();
+        }
+        ["fill-scratch"] => {
+            let mut file = fs::File::create("filling").unwrap();
+            let piece = [1; 1 << 20];
+            let error = (0..1 << 20).find_map(|_| file.write_all(&piece).err());
+            say(&format!("{:?}", error.map(|error| error.kind())));
         }
         ["fill", mebibytes] => {
             fill(mebibytes.parse().unwrap());
@@ -195,8 +232,75 @@ fn main() {
             };
             say(&format!("default {pipe}, blocked {blocked}"));
         }
-        ["hold"] => hold(),
-        ["many", count] => many(count.parse().unwrap()),
+        ["count"] => {
+            static RUNS: AtomicU32 = AtomicU32::new(0);
+            say(&(RUNS.fetch_add(1, Ordering::SeqCst) + 1).to_string());
+        }
+        ["self"] => {
+            // SAFETY: takes nothing or plain numbers.
+            let (pid, session, parent) = unsafe { (libc::getpid(), libc::getsid(0), libc::getppid()) };
+            let leads = session == pid;
+            say(&format!(
+                "pid above 1 {}, leads its session {leads}, parent {parent}",
+                pid > 1
+            ));
+        }
+        ["limits"] => {
+            let soft = |resource| {
+                let mut limit = libc::rlimit {
+                    rlim_cur: 0,
+                    rlim_max: 0,
+                };
+                // SAFETY: the place is valid for writing.
+                assert_eq!(unsafe { libc::getrlimit(resource, &raw mut limit) }, 0);
+                limit.rlim_cur
+            };
+            // The init sets it for a fork as soon as it hears of it.
+            while soft(libc::RLIMIT_CPU) == libc::RLIM_INFINITY {
+                std::thread::yield_now();
+            }
+            say(&format!(
+                "stack {} MiB, cpu {} s, core {}",
+                soft(libc::RLIMIT_STACK) >> 20,
+                soft(libc::RLIMIT_CPU),
+                soft(libc::RLIMIT_CORE),
+            ));
+        }
+        ["pid"] => say(&std::process::id().to_string()),
+        ["trace-all"] => {
+            let traced: Vec<i32> = (1..50)
+                .filter(|pid| {
+                    let none = std::ptr::null_mut::<libc::c_void>();
+                    // SAFETY: attaches to another process; takes plain numbers.
+                    unsafe { libc::ptrace(libc::PTRACE_SEIZE, *pid, none, none) == 0 }
+                })
+                .collect();
+            say(&format!("{traced:?}"));
+        }
+        ["list", path] => {
+            let mut names: Vec<_> = fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            say(&format!("{names:?}"));
+        }
+        ["read", path] => say(&fs::read_to_string(path).unwrap()),
+        ["orphans-spin", milliseconds] => {
+            // One after the other, each gone before the next: only who reaped them knows what they used.
+            loop {
+                orphan(|| spin_for(Duration::from_millis(milliseconds.parse().unwrap())));
+            }
+        }
+        ["calls"] => calls(),
+        ["open", paths @ ..] => {
+            let opened: Vec<_> = paths.iter().filter(|path| fs::File::open(path).is_ok()).collect();
+            say(&format!("{opened:?}"));
+        }
+        ["talk"] => talk(),
+        ["devices"] => devices(),
+        ["under", taken, user, words @ ..] => under(taken, user.parse().unwrap(), words),
+        ["within-own-users", user, words @ ..] => within_own_users(user.parse().unwrap(), words),
         other => panic!("unknown words: {other:?}"),
     }
 }
@@ -210,6 +314,36 @@ fn say(text: &str) {
 fn fork() -> i32 {
     // SAFETY: this program has one thread.
     unsafe { libc::fork() }
+}
+
+/// Runs `work` in a process whose parent is gone, and waits for its end.
+fn orphan(work: impl FnOnce()) {
+    let (mut end, held) = io::pipe().unwrap();
+    let child = fork();
+    if child == 0 {
+        if fork() == 0 {
+            work();
+        }
+        // SAFETY: takes any status.
+        unsafe { libc::_exit(0) }
+    }
+    drop(held);
+    // SAFETY: takes plain numbers and no place.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    // The last that holds the pipe is the orphan.
+    end.read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn spin_for(time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// Runs whose answers are the same in every cage.
+fn words_of_a_run() -> [&'static str; 5] {
+    ["self", "count", "open-files", "kill-all", "daemon"]
 }
 
 fn signal(pid: i32, signal: i32) {
@@ -263,78 +397,114 @@ fn rights() {
     ));
 }
 
-fn config() -> CageConfig {
-    CageConfig {
-        entry: "/proc/self/exe".into(),
-        runtime: ["/lib", "/lib64", "/usr/lib"].map(PathBuf::from).to_vec(),
-        environment: Vec::new(),
-        scratch_bytes: 256 << 20,
-        scratch_inodes: 1024,
-        cpu: None,
-        servers: Vec::new(),
-        server_files: Vec::new(),
+/// Says how the kernel answers calls that an ordinary program without a filter is granted, or refused otherwise.
+fn calls() {
+    let answer = |name: &str, result: libc::c_long| {
+        let error = match result {
+            -1 => match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EPERM) => "EPERM".to_owned(),
+                Some(libc::ENOSYS) => "ENOSYS".to_owned(),
+                Some(libc::EINVAL) => "EINVAL".to_owned(),
+                other => format!("{other:?}"),
+            },
+            _ => "done".to_owned(),
+        };
+        say(&format!("{name} {error}"));
+    };
+    let mut pair = [0; 2];
+    let mut room = [0u8; 256];
+    let at = room.as_mut_ptr();
+    // SAFETY: numbers, C strings, and places that are large enough for what is written there.
+    unsafe {
+        for (name, family) in [
+            ("unix", libc::AF_UNIX),
+            ("inet", libc::AF_INET),
+            ("netlink", libc::AF_NETLINK),
+            ("vsock", libc::AF_VSOCK),
+            ("alg", libc::AF_ALG),
+        ] {
+            answer(name, libc::socket(family, libc::SOCK_DGRAM, 0).into());
+        }
+        let datagrams = libc::socketpair(libc::AF_UNIX, libc::SOCK_DGRAM, 0, pair.as_mut_ptr());
+        answer("datagram pair", datagrams.into());
+        answer("memfd", libc::syscall(libc::SYS_memfd_create, c"x".as_ptr(), 0));
+        answer("clone3", libc::syscall(libc::SYS_clone3, at, 0));
+        answer("personality", libc::personality(0x0040_0000).into());
+        answer("keyring", libc::syscall(libc::SYS_keyctl, 0, -3, 0));
+        answer("userfaultfd", libc::syscall(libc::SYS_userfaultfd, 1));
+        answer("io_uring", libc::syscall(libc::SYS_io_uring_setup, 1, at));
+        answer("ptrace", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
+        let pid = libc::getpid();
+        answer("kcmp", libc::syscall(libc::SYS_kcmp, pid, pid, 0, 0, 1));
+        answer("affinity", libc::sched_setaffinity(0, 128, at.cast()).into());
+        answer(
+            "subreaper",
+            libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).into(),
+        );
+        answer("sync", libc::syscall(libc::SYS_sync));
+        answer("unshare", libc::unshare(libc::CLONE_NEWUSER).into());
+        answer("pipe", libc::mkfifo(c"pipe".as_ptr(), 0o600).into());
+        let threads = std::thread::spawn(|| 1).join().unwrap();
+        answer("thread", threads);
     }
 }
 
-const LIMITS: RunLimits = RunLimits {
-    cpu_ms: 60_000,
-    wall_ms: 60_000,
-    memory_bytes: 256 << 20,
-    output_bytes: 1 << 20,
-    processes: 8,
-};
-
-fn cage() -> Cage {
-    let mut cage = Cage::start(&config()).unwrap();
-    cage.load("probe", &fs::read("/proc/self/exe").unwrap()).unwrap();
-    cage
-}
-
-/// A worker that says its cage's pid and then waits for a program that never ends.
-fn hold() {
-    let mut cage = cage();
-    let pid = cage.pid();
-    let stdin = seal(b"").unwrap();
-    let argv = ["./probe".to_owned(), "daemon-and-wait".to_owned()];
-    let run = Run {
-        start: Start::Execute(&argv),
-        stdin: stdin.as_fd(),
-        limits: LIMITS,
+/// Passes a file over a socket to a child, as fork servers and pools of processes do.
+fn talk() {
+    use rustix::net::{
+        AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+        SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
     };
-    say(&pid.to_string());
-    cage.run(&run, &mut |_| Flow::Continue).unwrap();
-}
-
-/// A worker that runs many programs one after the other and says what is left of them.
-fn many(count: u32) {
-    let mut cage = cage();
-    let stdin = seal(b"").unwrap();
-    let argv = ["./probe".to_owned(), "daemon".to_owned()];
-    let run = Run {
-        start: Start::Execute(&argv),
-        stdin: stdin.as_fd(),
-        limits: LIMITS,
-    };
-    cage.run(&run, &mut |_| Flow::Continue).unwrap();
-    let files = || fs::read_dir("/proc/self/fd").unwrap().count();
-    let before = files();
-    for _ in 0..count {
-        let end = cage.run(&run, &mut |_| Flow::Continue).unwrap();
-        assert_eq!(end.crossed, None);
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    if fork() == 0 {
+        let mut space = [std::mem::MaybeUninit::uninit(); 256];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = [0; 8];
+        let mut pieces = [io::IoSliceMut::new(&mut bytes)];
+        recvmsg(&theirs, &mut pieces, &mut control, RecvFlags::empty()).unwrap();
+        for message in control.drain() {
+            if let rustix::net::RecvAncillaryMessage::ScmRights(files) = message {
+                files.for_each(|file| {
+                    rustix::io::write(file, b"passed\n").unwrap();
+                });
+            }
+        }
+        return;
     }
-    let below = |pid: u32| -> Vec<u32> {
-        let mut text = String::new();
-        let path = format!("/proc/{pid}/task/{pid}/children");
-        fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
-        text.split_ascii_whitespace()
-            .map(|pid| pid.parse().unwrap())
-            .collect()
-    };
-    let inits = below(cage.pid());
-    let programs: usize = inits.iter().map(|init| below(*init).len()).sum();
-    say(&format!(
-        "files {}, inits {}, programs {programs}",
-        files() - before,
-        inits.len()
-    ));
+    let mut space = [std::mem::MaybeUninit::uninit(); 256];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let output = io::stdout();
+    let files = [output.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+    sendmsg(&ours, &[io::IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
+    // SAFETY: a null status is not written.
+    unsafe { libc::wait(std::ptr::null_mut()) };
+}
+
+/// Says which kinds of files can be made, and whether the devices there are can be used.
+fn devices() {
+    for (name, kind) in [
+        ("block", libc::S_IFBLK),
+        ("character", libc::S_IFCHR),
+        ("fifo", libc::S_IFIFO),
+    ] {
+        let path = std::ffi::CString::new(name).unwrap();
+        // SAFETY: the path is a C string; device 1, 3 is `/dev/null`.
+        if unsafe { libc::mknod(path.as_ptr(), kind | 0o600, libc::makedev(1, 3)) } == 0 {
+            say(name);
+        }
+    }
+    fs::write("/dev/null", "x").unwrap();
+    let mut byte = [1];
+    fs::File::open("/dev/zero")
+        .unwrap()
+        .read_exact(&mut byte)
+        .unwrap();
+    say(&format!("zero {}", byte[0]));
 }

@@ -1,14 +1,20 @@
 //! The census: which processes a program has, what they have used, and their end.
 //!
-//! Read from the init's own `/proc`, which programs never see. Without one, only the first process is watched while
-//! it runs; its children count when they have ended.
+//! Read from the init's own `/proc`, which programs never see: it shows all that the warden started, and all that is
+//! neither the cage's own nor a fork server is the program's. Without one, only the first process is watched while it
+//! runs; its children count when they have ended.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
+use rustix::event::poll;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, seek};
 
-use crate::sys::{self, ProcessId, Wait, Waited};
+use super::reaper::{Left, Reaper};
+use crate::channel::timespec;
+use crate::sys::{self, ProcessId, Reaped, Wait, Waited};
 
 /// Clock ticks of `/proc/<pid>/stat`, in microseconds: the kernel's fixed USER_HZ of 100.
 const TICK_US: u64 = 10_000;
@@ -16,12 +22,15 @@ const TICK_US: u64 = 10_000;
 const STAT_BYTES_MAX: usize = 2048;
 /// Most processes looked at in one census; a program has far fewer by its limit.
 const PROCESSES_MAX: usize = 65_536;
+/// Longest wait for killed processes that nobody could be asked about.
+const REAPED_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks for them.
+const REAP_EVERY: Duration = Duration::from_millis(1);
 
 /// Whose processes are the program's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// All of this pid namespace but the init.
-    Namespace,
+    /// All of the reaper's pid namespace. The init sees more: these are the cage's own.
+    Namespace { reaper: Reaper, own: Vec<ProcessId> },
     /// The descendants of this process, which is their subreaper.
     Descendants,
 }
@@ -90,43 +99,103 @@ impl Census {
                 .ok()
                 .filter(|stat| stat.st_uid == user)
         };
-        self.all()
+        self.all(&[])
             .into_iter()
             .filter(|(pid, _)| owned(*pid).is_some())
             .map(|(_, stat)| stat.threads)
             .sum()
     }
 
-    /// Kills every process of the program, whatever it forks meanwhile, and reaps them all through `reaped`.
-    pub(super) fn end_all(&self, mut reaped: impl FnMut(sys::Reaped)) -> std::io::Result<()> {
-        loop {
-            self.kill_all();
-            match sys::wait_any(Wait::UntilOneEnds)? {
-                Waited::Reaped(child) => reaped(child),
-                Waited::NoneEnded => {}
-                Waited::NoChildren => return Ok(()),
+    /// Says which processes that the init sees are the cage's own; itself and the reaper are known.
+    pub(super) fn set_own(&mut self, processes: impl Iterator<Item = ProcessId>) {
+        match &mut self.scope {
+            Scope::Namespace { reaper, own } => {
+                own.clear();
+                own.extend([std::process::id() as ProcessId, reaper.pid]);
+                own.extend(processes);
             }
+            Scope::Descendants => {}
+        }
+    }
+
+    /// # Errors
+    /// When no process of a program can be made any more.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match &self.scope {
+            Scope::Namespace { reaper, .. } => reaper.check(),
+            Scope::Descendants => Ok(()),
+        }
+    }
+
+    /// Begins a run: what was reaped before does not count.
+    pub(super) fn begin(&self) {
+        match &self.scope {
+            Scope::Namespace { reaper, .. } => reaper.forget(),
+            Scope::Descendants => {}
+        }
+    }
+
+    /// CPU time in microseconds and the greatest memory in bytes of what others than the init have reaped.
+    pub(super) fn reaped_elsewhere(&self) -> (u64, u64) {
+        match &self.scope {
+            Scope::Namespace { reaper, .. } => reaper.reaped(),
+            Scope::Descendants => (0, 0),
+        }
+    }
+
+    /// Sees to it that the program has no process any more, whatever it forks meanwhile. Its first one has been
+    /// reaped, or is a child of this process. What is reaped here goes through `reaped`.
+    pub(super) fn end_all(&self, mut reaped: impl FnMut(Reaped)) -> io::Result<()> {
+        match &self.scope {
+            Scope::Namespace { reaper, own } => {
+                let until = Instant::now() + REAPED_WITHIN;
+                while reaper.end_all()? == Left::Others {
+                    // A fork server was lost and left its child to this process.
+                    while let Waited::Reaped(child) = sys::wait_any(Wait::NotAtAll)? {
+                        if !own.contains(&child.pid) {
+                            reaped(child);
+                        }
+                    }
+                    if Instant::now() > until {
+                        return Err(io::Error::other("a killed program does not end"));
+                    }
+                    // Nothing tells of the end of a child whose number is not known.
+                    poll(&mut [], Some(&timespec(REAP_EVERY)))?;
+                }
+                Ok(())
+            }
+            Scope::Descendants => loop {
+                self.kill_all()?;
+                match sys::wait_any(Wait::UntilOneEnds)? {
+                    Waited::Reaped(child) => reaped(child),
+                    Waited::NoneEnded => {}
+                    Waited::NoChildren => return Ok(()),
+                }
+            },
         }
     }
 
     /// Kills every process of the program that is there now.
-    pub(super) fn kill_all(&self) {
-        match self.scope {
+    pub(super) fn kill_all(&self) -> io::Result<()> {
+        match &self.scope {
             // One call of the kernel under its lock: nobody can fork past it.
-            Scope::Namespace => sys::kill(-1),
-            Scope::Descendants => self.ours().into_iter().for_each(|(pid, _)| sys::kill(pid)),
+            Scope::Namespace { reaper, .. } => reaper.kill_all(),
+            Scope::Descendants => {
+                self.ours().into_iter().for_each(|(pid, _)| sys::kill(pid));
+                Ok(())
+            }
         }
     }
 
     fn ours(&self) -> Vec<(ProcessId, Stat)> {
-        let all = self.all();
-        match self.scope {
-            Scope::Namespace => all.into_iter().filter(|(pid, _)| *pid != 1).collect(),
-            Scope::Descendants => descendants(&all, std::process::id() as ProcessId),
+        match &self.scope {
+            Scope::Namespace { own, .. } => self.all(own),
+            Scope::Descendants => descendants(&self.all(&[]), std::process::id() as ProcessId),
         }
     }
 
-    fn all(&self) -> Vec<(ProcessId, Stat)> {
+    /// Every process that is seen but those in `but`.
+    fn all(&self, but: &[ProcessId]) -> Vec<(ProcessId, Stat)> {
         let mut all = Vec::new();
         let Some(proc) = &self.proc else { return all };
         if seek(proc, SeekFrom::Start(0)).is_err() {
@@ -138,6 +207,9 @@ impl Census {
             let Some(pid) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else {
                 continue;
             };
+            if but.contains(&pid) {
+                continue;
+            }
             if let Some(stat) = self
                 .read(&format!("{pid}/stat"))
                 .and_then(|line| Stat::parse(&line))

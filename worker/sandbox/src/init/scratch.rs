@@ -1,8 +1,8 @@
-//! The scratch: the only place a program may write, and the program's own file in it.
+//! The scratch: the only place a program may write, and the loaded files in it.
 //!
 //! One tmpfs with a bound on bytes and entries; the work directory and `/tmp` are two of its directories. A test may
 //! leave nothing to the next: after every run the init compares marks (free space, free entries, the directories'
-//! and the program file's own data) and, when anything differs, empties it and restores the program from a copy that
+//! and the loaded files' own data) and, when anything differs, empties it and restores those files from copies that
 //! no path inside leads to.
 
 use std::ffi::{CStr, CString};
@@ -22,17 +22,20 @@ use super::tree::ScratchDirectories;
 
 /// The work directory and `/tmp`: everybody may create, only the owner may remove.
 const OPEN_TO_ALL: u32 = 0o1777;
-/// The program's file: read and executed, never written.
-const PROGRAM_FILE: u32 = 0o555;
-/// Longest name of a program's file.
-const NAME_BYTES_MAX: usize = 128;
+/// The program and the files beside it: read and executed, never written.
+const LOADED_FILE: u32 = 0o555;
+/// Longest name of a loaded file.
+pub(crate) const NAME_BYTES_MAX: usize = 128;
+/// Most files beside the program.
+const ADDED_MAX: usize = 16;
 /// Most passes over one directory while emptying it; each pass removes all that it sees.
 const PASSES_MAX: u32 = 1_000_000;
 
 /// The scratch of one cage.
 pub(super) struct Scratch {
     directories: ScratchDirectories,
-    program: Option<CString>,
+    /// The program and what was put beside it.
+    loaded: Vec<CString>,
     mark: Option<Mark>,
     /// Removed with everything in it when the cage ends; a tmpfs needs no removal.
     on_host: Option<PathBuf>,
@@ -45,7 +48,8 @@ struct Mark {
     free_entries: u64,
     work: FileMark,
     temporary: FileMark,
-    program: Option<FileMark>,
+    /// As many as files are loaded; `None` for one that is gone.
+    loaded: Vec<Option<FileMark>>,
 }
 
 /// What a change to a file or a directory changes. The change time cannot be set from user space.
@@ -62,7 +66,7 @@ impl Scratch {
     pub(super) fn new(directories: ScratchDirectories, on_host: Option<PathBuf>) -> io::Result<Self> {
         let scratch = Self {
             directories,
-            program: None,
+            loaded: Vec::new(),
             mark: None,
             on_host,
         };
@@ -75,27 +79,34 @@ impl Scratch {
         self.directories.work.as_fd()
     }
 
+    /// Its directories, to be given to whom they belong.
+    pub(super) fn directories(&self) -> &ScratchDirectories {
+        &self.directories
+    }
+
     /// Empties everything and puts a program's file into the work directory.
     pub(super) fn load(&mut self, name: &[u8], text: OwnedFd) -> io::Result<()> {
-        if name.is_empty()
-            || name.len() > NAME_BYTES_MAX
-            || name.contains(&b'/')
-            || name == b"."
-            || name == b".."
-        {
-            return Err(io::Error::other(
-                "a program's file has a plain name of 1 to 128 bytes",
-            ));
+        let name = plain(name)?;
+        self.loaded.clear();
+        self.empty_all(&[])?;
+        empty(&self.directories.kept, &[])?;
+        self.put(name, text)
+    }
+
+    /// Puts one more file beside the loaded program.
+    pub(super) fn add(&mut self, name: &[u8], text: OwnedFd) -> io::Result<()> {
+        let name = plain(name)?;
+        if self.loaded.is_empty() {
+            return Err(io::Error::other("no program is loaded"));
         }
-        let name = CString::new(name)?;
-        self.program = None;
-        self.empty_all(None)?;
-        empty(&self.directories.kept, None)?;
-        copy(File::from(text), &self.directories.kept, &name)?;
-        self.program = Some(name);
-        self.restore_program()?;
-        self.mark = Some(self.measure()?);
-        Ok(())
+        if self.loaded.contains(&name) {
+            return Err(io::Error::other("a file of this name is there already"));
+        }
+        if self.loaded.len() > ADDED_MAX {
+            let why = format!("at most {ADDED_MAX} files lie beside a program");
+            return Err(io::Error::other(why));
+        }
+        self.put(name, text)
     }
 
     /// Makes the scratch as it was after loading, if the last run changed anything.
@@ -104,20 +115,36 @@ impl Scratch {
         if self.on_host.is_none() && self.mark.as_ref() == Some(&now) {
             return Ok(());
         }
-        let untouched =
-            now.program.is_some() && self.mark.as_ref().is_some_and(|mark| mark.program == now.program);
+        let untouched = self.mark.as_ref().is_some_and(|mark| mark.loaded == now.loaded)
+            && now.loaded.iter().all(Option::is_some);
         self.open_directories()?;
-        let keep = self.program.clone().filter(|_| untouched);
-        self.empty_all(keep.as_deref())?;
-        if !untouched {
-            self.restore_program()?;
+        if untouched {
+            self.empty_all(&self.loaded)?;
+        } else {
+            self.empty_all(&[])?;
+            self.loaded.iter().try_for_each(|name| self.restore(name))?;
         }
         self.mark = Some(self.measure()?);
         Ok(())
     }
 
-    fn restore_program(&self) -> io::Result<()> {
-        let Some(name) = &self.program else { return Ok(()) };
+    /// Puts a file into the work directory, and a copy where no program reaches it.
+    fn put(&mut self, name: CString, text: OwnedFd) -> io::Result<()> {
+        let put = copy(File::from(text), &self.directories.kept, &name).and_then(|()| self.restore(&name));
+        if let Err(error) = put {
+            // What did fit is in the way of the next try.
+            for directory in [&self.directories.kept, &self.directories.work] {
+                remove(directory, &name)?;
+            }
+            self.mark = Some(self.measure()?);
+            return Err(error);
+        }
+        self.loaded.push(name);
+        self.mark = Some(self.measure()?);
+        Ok(())
+    }
+
+    fn restore(&self, name: &CStr) -> io::Result<()> {
         let kept = openat(
             &self.directories.kept,
             name,
@@ -127,9 +154,9 @@ impl Scratch {
         copy(File::from(kept), &self.directories.work, name)
     }
 
-    fn empty_all(&self, keep: Option<&CStr>) -> io::Result<()> {
+    fn empty_all(&self, keep: &[CString]) -> io::Result<()> {
         empty(&self.directories.work, keep)?;
-        empty(&self.directories.temporary, None)
+        empty(&self.directories.temporary, &[])
     }
 
     fn open_directories(&self) -> io::Result<()> {
@@ -140,7 +167,7 @@ impl Scratch {
 
     fn measure(&self) -> io::Result<Mark> {
         let free = fstatvfs(&self.directories.root)?;
-        let program = self.program.as_ref().and_then(|name| {
+        let loaded = self.loaded.iter().map(|name| {
             statat(&self.directories.work, name, AtFlags::SYMLINK_NOFOLLOW)
                 .ok()
                 .map(|stat| FileMark::of(&stat))
@@ -150,7 +177,7 @@ impl Scratch {
             free_entries: free.f_ffree,
             work: FileMark::of(&fstat(&self.directories.work)?),
             temporary: FileMark::of(&fstat(&self.directories.temporary)?),
-            program,
+            loaded: loaded.collect(),
         })
     }
 }
@@ -158,7 +185,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some(path) = &self.on_host {
-            let _ = self.empty_all(None);
+            let _ = self.empty_all(&[]);
             let _ = std::fs::remove_dir_all(path);
         }
     }
@@ -175,19 +202,38 @@ impl FileMark {
     }
 }
 
+/// The name of a loaded file, if it is one.
+fn plain(name: &[u8]) -> io::Result<CString> {
+    if !is_plain(name) {
+        let why = format!("a loaded file has a plain name of 1 to {NAME_BYTES_MAX} bytes");
+        return Err(io::Error::other(why));
+    }
+    Ok(CString::new(name)?)
+}
+
+/// Whether a name names a file in its directory and nothing else.
+pub(crate) fn is_plain(name: &[u8]) -> bool {
+    let length = 1..=NAME_BYTES_MAX;
+    length.contains(&name.len())
+        && !name.contains(&b'/')
+        && !name.contains(&0)
+        && name != b"."
+        && name != b".."
+}
+
 fn copy(mut from: File, directory: &OwnedFd, name: &CStr) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let to = openat(directory, name, flags, Mode::from_raw_mode(PROGRAM_FILE))?;
+    let to = openat(directory, name, flags, Mode::from_raw_mode(LOADED_FILE))?;
     let mut to = File::from(to);
     io::copy(&mut from, &mut to)?;
     // The creation mask took bits away.
-    Ok(fchmod(&to, Mode::from_raw_mode(PROGRAM_FILE))?)
+    Ok(fchmod(&to, Mode::from_raw_mode(LOADED_FILE))?)
 }
 
-/// Removes everything in `directory` but the file `keep`, however deep, with two files open.
+/// Removes everything in `directory` but the files `keep`, however deep, with two files open.
 ///
 /// Depth is not followed: a directory that is not empty hands its own directories up to `directory` first.
-fn empty(directory: &OwnedFd, keep: Option<&CStr>) -> io::Result<()> {
+fn empty(directory: &OwnedFd, keep: &[CString]) -> io::Result<()> {
     let mut moved = 0;
     for _ in 0..PASSES_MAX {
         let mut found = false;
@@ -197,7 +243,7 @@ fn empty(directory: &OwnedFd, keep: Option<&CStr>) -> io::Result<()> {
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
-            if name == c"." || name == c".." || Some(name) == keep {
+            if name == c"." || name == c".." || keep.iter().any(|kept| kept.as_c_str() == name) {
                 continue;
             }
             found = true;
@@ -306,6 +352,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_beside_the_program_is_kept_and_restored_like_it_until_the_next_load() {
+        let home = tempfile::tempdir().unwrap();
+        let mut scratch = Scratch::new(scratch_on_host(home.path()).unwrap(), None).unwrap();
+        let one = || crate::seal(b"1").unwrap();
+        assert!(scratch.add(b"data", one()).is_err());
+        scratch.load(b"main.py", one()).unwrap();
+        scratch.add(b"data", one()).unwrap();
+        for name in [&b"data"[..], b"main.py", b"a/b"] {
+            assert!(scratch.add(name, one()).is_err());
+        }
+        let work = home.path().join("work");
+        for gone in ["data", "main.py"] {
+            std::fs::write(work.join("left"), "x").unwrap();
+            std::fs::remove_file(work.join(gone)).unwrap();
+            scratch.clean_if_dirty().unwrap();
+            assert_eq!(names(&work), ["data", "main.py"]);
+            assert_eq!(std::fs::read(work.join(gone)).unwrap(), b"1");
+        }
+        scratch.load(b"main.py", one()).unwrap();
+        assert_eq!(names(&work), ["main.py"]);
+    }
+
+    #[test]
     fn a_tree_deeper_than_any_path_is_emptied() {
         let home = tempfile::tempdir().unwrap();
         let directory =
@@ -322,7 +391,7 @@ mod tests {
             )
             .unwrap();
         }
-        empty(&directory, None).unwrap();
+        empty(&directory, &[]).unwrap();
         assert_eq!(names(home.path()), Vec::<String>::new());
     }
 }

@@ -1,11 +1,13 @@
-//! The file tree that programs see: the runtime read-only at its own paths, five devices, and the scratch.
+//! The file tree that programs see: the runtime read-only at its own paths, five devices, the fork servers' files, and
+//! the scratch.
 //!
 //! Built once by the init while it may still reach the host's files (a runtime under a closed directory such as
 //! `/root` is reached here and only here), then the host's tree is let go. A runtime path is shown as the host
 //! resolves it: symbolic links on the way are made again, the directory or file at its end is mounted.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -24,16 +26,24 @@ use crate::sys::{self, Below};
 
 /// Where a program works.
 pub(super) const WORK: &str = "/w";
+/// Where the fork servers' files are.
+const SERVERS: &str = "/z";
+/// Mode of those files: read and executed, never written.
+const SERVER_FILE: u32 = 0o555;
+/// A page: what the last piece of a file takes.
+const PAGE_BYTES: u64 = 4096;
 /// Most symbolic links followed for one runtime path, as in the kernel.
 const LINKS_MAX: usize = 40;
 /// Size of the tree's own file system: directories, links and mount points only.
 const ROOT_BYTES: u64 = 4 << 20;
+/// Names tried for a scratch on the host.
+const HOMES_MAX: u32 = 100;
 /// Entries of the tree's own file system.
 const ROOT_INODES: u64 = 16_384;
 /// Devices that programs may use.
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 /// Paths that are the cage's own: a runtime there would be hidden or be written.
-const OWN: [&str; 4] = [WORK, "/tmp", "/dev", "/proc"];
+const OWN: [&str; 5] = [WORK, SERVERS, "/tmp", "/dev", "/proc"];
 
 /// Whether a real path is one that the cage cannot show: the whole host, or a place of its own.
 pub(crate) fn is_own(real: &Path) -> bool {
@@ -52,8 +62,9 @@ pub(super) struct ScratchDirectories {
     pub(super) kept: OwnedFd,
 }
 
-/// Builds the tree, makes it the root of this mount namespace and lets the host's tree go.
-pub(super) fn enter(setup: &Setup) -> Result<ScratchDirectories, Refusal> {
+/// Builds the tree, makes it the root of this mount namespace and lets the host's tree go. `texts` are the fork
+/// servers' files, one after the other.
+pub(super) fn enter(setup: &Setup, texts: Option<OwnedFd>) -> Result<ScratchDirectories, Refusal> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step("make mounts private")?;
 
@@ -77,7 +88,11 @@ pub(super) fn enter(setup: &Setup) -> Result<ScratchDirectories, Refusal> {
     }
 
     let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let root = new_tmpfs(ROOT_BYTES, ROOT_INODES, plain).step("make the root file system")?;
+    let files = setup.server_files.iter();
+    let bytes = files.fold(ROOT_BYTES, |sum, (_, length)| {
+        sum.saturating_add(length.saturating_add(PAGE_BYTES))
+    });
+    let root = new_tmpfs(bytes, ROOT_INODES, plain).step("make the root file system")?;
     attach(root.as_fd(), CWD, Path::new(STAGE)).step("attach the root file system")?;
     for (path, clone) in &mounts {
         let place =
@@ -95,6 +110,10 @@ pub(super) fn enter(setup: &Setup) -> Result<ScratchDirectories, Refusal> {
     // POSIX semaphores and shared memory are files below /dev/shm; the scratch's bound holds for them.
     make_directory(&root, Path::new("dev")).step("make `/dev`")?;
     symlinkat("/tmp", &root, "dev/shm").step("link `/dev/shm`")?;
+
+    if let Some(texts) = texts {
+        write_server_files(&root, setup, texts).step(&format!("fill `{SERVERS}`"))?;
+    }
 
     let mut scratch = attach_scratch(&root, setup).step("make the scratch")?;
 
@@ -120,6 +139,27 @@ pub(super) fn enter(setup: &Setup) -> Result<ScratchDirectories, Refusal> {
     )
     .step(&format!("open `{WORK}`"))?;
     Ok(scratch)
+}
+
+fn write_server_files(root: &OwnedFd, setup: &Setup, texts: OwnedFd) -> io::Result<()> {
+    let place = inside(Path::new(SERVERS));
+    make_directory(root, place)?;
+    let directory = openat(
+        root,
+        place,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let mut texts = File::from(texts);
+    for (name, length) in &setup.server_files {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(SERVER_FILE);
+        let mut file = File::from(openat(&directory, name.as_slice(), flags, mode)?);
+        if io::copy(&mut (&mut texts).take(*length), &mut file)? != *length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 /// A detached `/proc` of the init's pid namespace: for the init alone, never part of the tree.
@@ -344,6 +384,21 @@ fn attach(mount: BorrowedFd<'_>, directory: BorrowedFd<'_>, path: &Path) -> io::
         path,
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )?)
+}
+
+/// A new directory of the host, for the scratch of a cage without a tree of its own.
+pub(super) fn home_on_host() -> io::Result<PathBuf> {
+    let process = std::process::id();
+    for try_n in 0..HOMES_MAX {
+        // One that was left by a cage that could not end is nobody's to take.
+        let home = std::env::temp_dir().join(format!("roundhouse-cage-{process}-{try_n}"));
+        match std::fs::create_dir(&home) {
+            Ok(()) => return Ok(home),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// A directory of the host, for a cage without a tree of its own.

@@ -90,6 +90,20 @@ fn the_cpu_time_of_children_counts_while_they_live() {
 }
 
 #[test]
+fn the_cpu_time_of_orphans_counts_when_they_are_gone() {
+    let Some(mut stand) = stand("the_cpu_time_of_orphans_counts_when_they_are_gone") else {
+        return;
+    };
+    let limits = RunLimits {
+        cpu_ms: 300,
+        ..LIMITS
+    };
+    let (end, _) = stand.run(&["orphans-spin", "20"], b"", limits);
+    assert_eq!(end.crossed, Some(Crossed::Cpu));
+    assert!(stand.still_works());
+}
+
+#[test]
 fn a_program_that_waits_or_stops_itself_crosses_the_wall_limit() {
     let Some(mut stand) = stand("a_program_that_waits_or_stops_itself_crosses_the_wall_limit") else {
         return;

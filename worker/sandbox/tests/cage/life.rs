@@ -15,7 +15,16 @@ use crate::stand::{LIMITS, PROBE, Stand, config, stand};
 const END_WITHIN_S: i64 = 10;
 
 /// The processes below `root`, opened so that their end can be waited for.
-fn below(root: u32) -> Vec<OwnedFd> {
+pub(crate) fn below(root: u32) -> Vec<OwnedFd> {
+    let open = |pid: u32| {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        pidfd_open(pid, PidfdFlags::empty()).ok()
+    };
+    pids_below(root).into_iter().filter_map(open).collect()
+}
+
+/// The process ids below `root`.
+pub(crate) fn pids_below(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry
@@ -37,14 +46,13 @@ fn below(root: u32) -> Vec<OwnedFd> {
     while let Some(parent) = from.pop() {
         for pid in children.get(&parent).into_iter().flatten() {
             from.push(*pid);
-            let pid = Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
-            found.extend(pidfd_open(pid, PidfdFlags::empty()));
+            found.push(*pid);
         }
     }
     found
 }
 
-fn ends_in_time(process: &OwnedFd) -> bool {
+pub(crate) fn ends_in_time(process: &OwnedFd) -> bool {
     let time = Timespec {
         tv_sec: END_WITHIN_S,
         tv_nsec: 0,
@@ -67,16 +75,16 @@ fn a_worker_that_is_killed_leaves_no_process() {
     BufReader::new(worker.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    // Warden, init, the program and its child; the last two start any moment.
+    // Warden, init, reaper, the program and its child; the last two start any moment.
     let mut processes = Vec::new();
     for _ in 0..100_000 {
         processes = below(worker.id());
-        if processes.len() >= 4 {
+        if processes.len() >= 5 {
             break;
         }
         std::thread::yield_now();
     }
-    assert_eq!(processes.len(), 4);
+    assert_eq!(processes.len(), 5);
     worker.kill().unwrap();
     worker.wait().unwrap();
     for (at, process) in processes.iter().enumerate() {
@@ -85,15 +93,58 @@ fn a_worker_that_is_killed_leaves_no_process() {
 }
 
 #[test]
+fn programs_go_before_their_cage_when_memory_is_used_up() {
+    let Some(first) = stand("programs_go_before_their_cage_when_memory_is_used_up") else {
+        return;
+    };
+    drop(first);
+    let mut worker = Command::new(PROBE)
+        .arg("hold")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(worker.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let children = |pid: u32| -> Vec<u32> {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_ascii_whitespace()
+            .map(|child| child.parse().unwrap())
+            .collect()
+    };
+    let score = |pid: u32| -> i32 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        text.trim().parse().unwrap()
+    };
+    let warden = line.trim().parse().unwrap();
+    let init = children(warden)[0];
+    // It has been executed when it has a child of its own; the init's score is its own again long before.
+    let program = (0..100_000).find_map(|_| {
+        std::thread::yield_now();
+        children(init)
+            .into_iter()
+            .find(|child| !children(*child).is_empty())
+    });
+    let program = program.unwrap();
+    let own = score(worker.id());
+    assert_eq!((score(warden), score(init), score(program)), (own, own, 800));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}
+
+#[test]
 fn a_dropped_cage_leaves_no_process() {
     let Some(mut stand) = stand("a_dropped_cage_leaves_no_process") else {
         return;
     };
     assert!(stand.still_works());
+    // The init and the reaper.
     let processes = below(stand.cage.pid());
-    assert_eq!(processes.len(), 1);
+    assert_eq!(processes.len(), 2);
     drop(stand);
-    assert!(ends_in_time(&processes[0]));
+    assert!(processes.iter().all(ends_in_time));
 }
 
 #[test]
@@ -105,7 +156,7 @@ fn two_hundred_runs_leave_no_file_and_no_process() {
     let output = Command::new(PROBE).args(["many", "200"]).output().unwrap();
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
-        "files 0, inits 1, programs 0\n"
+        "files 0, inits 1, helpers 1, programs 0\n"
     );
 }
 
@@ -191,7 +242,7 @@ fn a_runtime_where_the_cage_has_its_own_files_is_an_error_and_not_a_weaker_cage(
         assert_eq!(
             error.to_string(),
             format!(
-                "the runtime path `{path}` must be absolute and outside `/tmp`, `/w`, `/dev` and `/proc`"
+                "the runtime path `{path}` must be absolute and outside `/tmp`, `/w`, `/z`, `/dev` and `/proc`"
             )
         );
     }

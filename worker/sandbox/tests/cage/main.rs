@@ -6,6 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
 mod ends;
+mod forks;
+mod groups;
+mod ladder;
 mod life;
 mod stand;
 mod walls;

@@ -2,9 +2,9 @@
 
 use std::net::TcpListener;
 
-use roundhouse_sandbox::{Layer, RunLimits};
+use roundhouse_sandbox::{Grade, Layer, RunLimits};
 
-use crate::stand::{LIMITS, stand};
+use crate::stand::{LIMITS, Stand, stand};
 
 #[test]
 fn a_listener_of_the_host_is_unreachable() {
@@ -237,4 +237,78 @@ fn a_program_sees_nothing_of_the_workers_environment() {
     };
     assert!(std::env::var_os("PATH").is_some());
     assert_eq!(stand.say(&["environment"]), r#"["LANG"]"#);
+}
+
+/// How the filter answers what the probe asks; every one of these is granted or answered otherwise without it.
+pub(crate) const FILTERED: &str = "\
+unix EPERM
+inet EPERM
+netlink EPERM
+vsock EPERM
+alg EPERM
+datagram pair EPERM
+memfd ENOSYS
+clone3 ENOSYS
+personality EPERM
+keyring EPERM
+userfaultfd EPERM
+io_uring EPERM
+ptrace EPERM
+kcmp EPERM
+affinity EPERM
+subreaper EINVAL
+sync EPERM
+unshare EPERM
+pipe done
+thread done";
+
+fn filtered(test: &str) -> Option<Stand> {
+    let stand = stand(test)?;
+    if stand.cage.containment().layers.has(Layer::SystemCallFilter) {
+        return Some(stand);
+    }
+    eprintln!("LEFT OUT: {test}: {}", stand.cage.containment());
+    None
+}
+
+#[test]
+fn system_calls_are_refused_unless_they_are_listed() {
+    let Some(mut stand) = filtered("system_calls_are_refused_unless_they_are_listed") else {
+        return;
+    };
+    assert_eq!(stand.say(&["calls"]), FILTERED);
+}
+
+#[test]
+fn a_programs_processes_may_talk_and_pass_files() {
+    let Some(mut stand) = filtered("a_programs_processes_may_talk_and_pass_files") else {
+        return;
+    };
+    assert_eq!(stand.say(&["talk"]), "passed");
+}
+
+#[test]
+fn no_device_can_be_made_and_those_there_are_can_be_used() {
+    let Some(mut stand) = filtered("no_device_can_be_made_and_those_there_are_can_be_used") else {
+        return;
+    };
+    assert_eq!(stand.say(&["devices"]), "fifo\nzero 0");
+}
+
+#[test]
+fn a_cage_with_namespaces_and_a_filter_has_one_of_the_best_two_grades() {
+    let Some(stand) = filtered("a_cage_with_namespaces_and_a_filter_has_one_of_the_best_two_grades") else {
+        return;
+    };
+    let containment = stand.cage.containment();
+    assert_eq!(
+        containment.layers.has(Layer::Landlock),
+        containment.landlock_version > 0,
+        "{containment}"
+    );
+    let expected = match containment.layers.has(Layer::ControlGroup) {
+        true => Grade::Full,
+        false => Grade::FullWithoutControlGroup,
+    };
+    assert_eq!(containment.grade(), expected, "{containment}");
 }

@@ -61,7 +61,7 @@ fn statuses_0_and_1_are_answers_and_every_other_end_is_a_failure_with_the_end_of
     ] {
         assert_eq!(
             failure(crossed, ended, "first\nlast\n"),
-            format!("not judged: the checker {said}: first\nlast")
+            format!("the checker {said}: first\nlast")
         );
     }
     let long = format!(

@@ -6,19 +6,65 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use roundhouse_proto::{Comparator, Digest, Isolation};
+use roundhouse_proto::{Audit, Comparator, Digest, Execution, Verdict};
 
 use super::*;
+use crate::evaluate::audit::Sample;
+use crate::evaluate::course::{Course, Hold, Rules, Verdicts, not_run};
 use crate::evaluate::fake::{
-    Answer, Asked, FakeCages, broken, echo_cases, ended, failed, killed, work, wrote,
+    Answer, Asked, FakeCages, broken, echo_cases, ended, failed, killed, not_served, work, wrote,
 };
+
+const PROGRAM: &[u8] = b"p";
 
 fn surroundings() -> Surroundings {
     Surroundings {
         interpreter: Arc::new(Interpreter::pretended()),
+        start_of: |_, asked| asked,
         inputs: SealedInputs::default(),
         gate: Gate::default(),
     }
+}
+
+fn text(bytes: &[u8]) -> Text<'_> {
+    Text {
+        digest: Digest::of(bytes),
+        bytes,
+    }
+}
+
+fn course(judge: &Judge<'_>) -> Course {
+    let work = judge.work;
+    let rules = Rules {
+        timeouts_max: work.timeouts_max,
+        stop_on_first_failure: work.stop_on_first_failure,
+        sample: Sample {
+            program: judge.program.digest,
+            tests: work.tests,
+            per_mille: work.execution.audit_per_mille,
+        },
+    };
+    let cases = u32::try_from(judge.tests.cases.len()).unwrap();
+    Course::new(rules, cases, judge.around.start_of(work, judge.program.bytes))
+}
+
+/// Makes every run in one seat, one after the other; `between` comes before every run but the first.
+fn follow(
+    judge: &Judge<'_>,
+    seat: &mut Seat,
+    between: &mut dyn FnMut(&mut Seat),
+) -> Result<Verdicts, Stopped> {
+    let mut course = course(judge);
+    let mut is_first = true;
+    while let Some(step) = course.peek() {
+        if !std::mem::replace(&mut is_first, false) {
+            between(seat);
+        }
+        course.begin(step);
+        course.end(step, judge.run(seat, step)?);
+    }
+    assert!(course.is_over());
+    Ok(course.into_verdicts())
 }
 
 /// Judges the program `p` against cases that expect their own input.
@@ -26,23 +72,23 @@ fn judge(
     work: &EvaluateWork,
     inputs: &[&str],
     script: impl Fn(&Asked<'_>) -> Answer + Send + Sync + 'static,
-) -> (EvaluationReport, Vec<String>) {
+) -> (Verdicts, Vec<String>) {
     let cages = FakeCages::new(script);
     let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
     let judge = Judge {
         work,
-        program: b"p",
+        program: text(PROGRAM),
         tests: &echo_cases(inputs),
         checker: None,
         around: &surroundings(),
         is_stopped: &|| false,
     };
-    let report = judge.judge(&mut seat, &mut |_| {}).unwrap();
-    (report, cages.log())
+    let verdicts = follow(&judge, &mut seat, &mut |_| {}).unwrap();
+    (verdicts, cages.log())
 }
 
 /// Verdicts in order; those of cases that were not run in brackets.
-fn verdicts(report: &EvaluationReport) -> String {
+fn verdicts(report: &Verdicts) -> String {
     let word = |case: &CaseResult| match case.not_run {
         true => format!("[{}]", case.verdict),
         false => case.verdict.to_string(),
@@ -68,16 +114,13 @@ fn every_case_is_run_once_in_one_cage_with_its_own_input() {
         },
         ..not_run(case, verdict)
     };
-    let expected = EvaluationReport {
-        reused: false,
-        audit: roundhouse_proto::Audit::default(),
+    let expected = Verdicts {
+        audit: Audit::default(),
+        hold: Hold::Firm,
         cases: vec![
             case(0, Verdict::Accepted, "1"),
             case(1, Verdict::WrongAnswer, "x"),
         ],
-        isolation: Isolation::Partial,
-        interpreter: "CPython 3.0.0".to_owned(),
-        busy_ms: report.busy_ms,
     };
     assert_eq!(report, expected);
     assert_eq!(log, ["start", "load p", "run 1", "run 2"]);
@@ -208,13 +251,13 @@ fn a_time_out_beside_another_program_is_repeated_alone() {
     let mut seat = Seat::start(Arc::new(cages), None).unwrap();
     let judge = Judge {
         work: &work(),
-        program: b"p",
+        program: text(PROGRAM),
         tests: &echo_cases(&["a"]),
         checker: None,
         around: &around,
         is_stopped: &|| false,
     };
-    assert_eq!(verdicts(&judge.judge(&mut seat, &mut |_| {}).unwrap()), "AC");
+    assert_eq!(verdicts(&follow(&judge, &mut seat, &mut |_| {}).unwrap()), "AC");
 }
 
 #[test]
@@ -258,13 +301,13 @@ fn a_stopped_evaluation_begins_no_other_case() {
     let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
     let judge = Judge {
         work: &work(),
-        program: b"p",
+        program: text(PROGRAM),
         tests: &echo_cases(&["a", "b"]),
         checker: None,
         around: &surroundings(),
         is_stopped: &|| stop.get(),
     };
-    assert_eq!(judge.judge(&mut seat, &mut |_| stop.set(true)), Err(Stopped));
+    assert_eq!(follow(&judge, &mut seat, &mut |_| stop.set(true)), Err(Stopped));
     assert_eq!(cages.log(), ["start", "load p", "run a"]);
 }
 
@@ -280,7 +323,7 @@ fn another_program_between_two_cases_makes_the_first_one_be_loaded_again() {
     let (tests, other_tests) = (echo_cases(&["a", "b"]), echo_cases(&["x"]));
     let first = Judge {
         work: &work,
-        program: b"p",
+        program: text(PROGRAM),
         tests: &tests,
         checker: None,
         around: &around,
@@ -288,18 +331,129 @@ fn another_program_between_two_cases_makes_the_first_one_be_loaded_again() {
     };
     let other = Judge {
         work: &other_work,
-        program: b"q",
+        program: text(b"q"),
         tests: &other_tests,
         ..first
     };
-    let report = first.judge(&mut seat, &mut |seat| {
-        assert_eq!(verdicts(&other.judge(seat, &mut |_| {}).unwrap()), "AC");
+    let report = follow(&first, &mut seat, &mut |seat| {
+        assert_eq!(verdicts(&follow(&other, seat, &mut |_| {}).unwrap()), "AC");
     });
     assert_eq!(verdicts(&report.unwrap()), "AC AC");
     assert_eq!(
         cages.log(),
         ["start", "load p", "run a", "load q", "run x", "load p", "run b"]
     );
+}
+
+/// Work whose programs are started fast, without an audit.
+fn fast() -> EvaluateWork {
+    EvaluateWork {
+        execution: Execution {
+            start: StartMode::Fast,
+            ..work().execution
+        },
+        ..work()
+    }
+}
+
+#[test]
+fn program_is_forked_as_its_work_says_and_started_slower_where_nobody_serves_it() {
+    let (report, log) = judge(&fast(), &["1", "2"], |asked| wrote(asked.input));
+    assert_eq!(verdicts(&report), "AC AC");
+    assert_eq!(log, ["start", "load p", "fast 1", "fast 2"]);
+    let (report, log) = judge(&fast(), &["1", "2"], |asked| match asked.start {
+        StartMode::Fast | StartMode::Natural => not_served(),
+        StartMode::Fresh => wrote(asked.input),
+    });
+    assert_eq!(verdicts(&report), "AC AC");
+    assert_eq!(log, ["start", "load p", "fast 1", "natural 1", "run 1", "run 2"]);
+}
+
+#[test]
+fn start_is_decided_by_the_programs_text_and_functions_are_always_fresh() {
+    let around = Surroundings {
+        start_of: |program, asked| match program {
+            b"p" => asked.max(StartMode::Natural),
+            _ => asked,
+        },
+        ..surroundings()
+    };
+    let function = EvaluateWork {
+        entry_point: Some("f".to_owned()),
+        ..fast()
+    };
+    assert_eq!(around.start_of(&fast(), b"p"), StartMode::Natural);
+    assert_eq!(around.start_of(&fast(), b"q"), StartMode::Fast);
+    assert_eq!(around.start_of(&work(), b"p"), StartMode::Fresh);
+    assert_eq!(around.start_of(&function, b"q"), StartMode::Fresh);
+}
+
+#[test]
+fn output_that_a_fork_loses_is_found_by_the_audit_and_one_that_changes_by_itself_is_not_blamed() {
+    let audited = EvaluateWork {
+        execution: Execution {
+            audit_per_mille: 1000,
+            ..fast().execution
+        },
+        ..fast()
+    };
+    let (report, log) = judge(&audited, &["1", "2"], |asked| match asked.start {
+        // Accepted all the same: white space does not count.
+        StartMode::Fast => wrote(asked.input),
+        StartMode::Natural | StartMode::Fresh => wrote(&format!("{}\n", asked.input)),
+    });
+    assert_eq!(verdicts(&report), "AC AC");
+    let found = Audit {
+        audited: 1,
+        mismatched: 1,
+    };
+    assert_eq!((report.audit, report.hold), (found, Hold::Doubtful));
+    assert_eq!(log, ["start", "load p", "fast 1", "run 1", "run 1", "run 2"]);
+    let runs = AtomicU32::new(0);
+    let (report, log) = judge(&audited, &["1"], move |asked| {
+        let times = usize::try_from(runs.fetch_add(1, Ordering::Relaxed)).unwrap();
+        wrote(&format!("{}{}", asked.input, " ".repeat(times)))
+    });
+    let found = Audit {
+        audited: 1,
+        mismatched: 0,
+    };
+    assert_eq!((verdicts(&report).as_str(), report.audit), ("AC", found));
+    assert_eq!(log, ["start", "load p", "fast 1", "run 1", "run 1"]);
+}
+
+#[test]
+fn output_that_was_cut_short_is_not_compared() {
+    let runs = AtomicU32::new(0);
+    let (report, log) = judge(&fast(), &["1"], move |_| {
+        let length = usize::try_from(runs.fetch_add(3, Ordering::Relaxed)).unwrap();
+        let (_, end) = killed(Crossed::Output, 10, 10)?;
+        Ok(("x".repeat(length), end))
+    });
+    let found = Audit {
+        audited: 1,
+        mismatched: 0,
+    };
+    assert_eq!((verdicts(&report).as_str(), report.audit), ("OLE", found));
+    assert_eq!(log, ["start", "load p", "fast 1", "run 1"]);
+}
+
+#[test]
+fn equal_text_is_loaded_once_for_two_judgings_in_one_cage() {
+    let cages = FakeCages::new(|asked| wrote(asked.input));
+    let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
+    for _ in 0..2 {
+        let judge = Judge {
+            work: &work(),
+            program: text(PROGRAM),
+            tests: &echo_cases(&["1"]),
+            checker: None,
+            around: &surroundings(),
+            is_stopped: &|| false,
+        };
+        assert_eq!(verdicts(&follow(&judge, &mut seat, &mut |_| {}).unwrap()), "AC");
+    }
+    assert_eq!(cages.log(), ["start", "load p", "run 1", "run 1"]);
 }
 
 /// What the driver writes where the case came to this.
@@ -341,7 +495,7 @@ fn judge_checked(
     ignore_exit_status: bool,
     inputs: &[&str],
     script: impl Fn(&Asked<'_>) -> Answer + Send + Sync + 'static,
-) -> (EvaluationReport, Vec<String>) {
+) -> (Verdicts, Vec<String>) {
     let work = EvaluateWork {
         comparator: Comparator::Checker {
             program: Digest::of(b"c"),
@@ -353,14 +507,14 @@ fn judge_checked(
     let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
     let judge = Judge {
         work: &work,
-        program: b"p",
+        program: text(PROGRAM),
         tests: &echo_cases(inputs),
         checker: Some(b"c"),
         around: &surroundings(),
         is_stopped: &|| false,
     };
-    let report = judge.judge(&mut seat, &mut |_| {}).unwrap();
-    (report, cages.log())
+    let verdicts = follow(&judge, &mut seat, &mut |_| {}).unwrap();
+    (verdicts, cages.log())
 }
 
 /// A program that writes `out`, and a checker that ends with this status.

@@ -209,6 +209,20 @@ impl Held {
         };
         self.events.iter().filter_map(round).collect()
     }
+
+    /// The program of every round that ended, as it is run, and whether it passed.
+    pub(super) fn ends(&self) -> Vec<(String, Option<bool>)> {
+        let end = |event: &SessionEvent| match event {
+            SessionEvent::RoundEnd {
+                code,
+                program,
+                passed,
+                ..
+            } => Some((text(program.as_ref().unwrap_or(code)), *passed)),
+            _ => None,
+        };
+        self.events.iter().filter_map(end).collect()
+    }
 }
 
 pub(super) fn text(payload: &Payload) -> String {

@@ -183,3 +183,43 @@ fn single_program_needs_no_public_examples_to_be_the_final_one() {
     );
     assert_eq!(unchanged.outcome().stop_reason, StopReason::Unchanged);
 }
+
+#[test]
+fn end_of_every_round_says_what_is_run_of_it_and_whether_it_passed() {
+    let patched = "def main():\n    print(int(input()) + 1)\nmain()\n".to_owned();
+    let wrong = "def main():\n    print(int(input()))\nmain()\n".to_owned();
+    let repaired = Script::new(
+        3,
+        &[
+            Said(PLAN, STOP),
+            Said(WRONG, STOP),
+            Said("Input: 5\nOutput: 6\n", STOP),
+            Said(RIGHT, STOP),
+            Said(NEXT_CASE, STOP),
+        ],
+        &[&[Some("5\n")], &[None, None]],
+    );
+    assert_eq!(
+        held(&repaired).ends(),
+        [(wrong.clone(), Some(false)), (patched.clone(), Some(true))]
+    );
+
+    let reviewed = [
+        Said(PLAN, STOP),
+        Said(WRONG, STOP),
+        Said("It prints n.\nFAIL", STOP),
+        Said(RIGHT, STOP),
+    ];
+    let last = Script::new(2, &reviewed, &[]).with_tester(TesterMode::Review);
+    assert_eq!(
+        held(&last).ends(),
+        [(wrong.clone(), Some(false)), (patched.clone(), None)],
+        "the last round is not tested"
+    );
+    let passed = [&reviewed[..], &[Said("PASS", STOP)]].concat();
+    let passed = Script::new(3, &passed, &[]).with_tester(TesterMode::Review);
+    assert_eq!(
+        held(&passed).ends(),
+        [(wrong, Some(false)), (patched, Some(true))]
+    );
+}

@@ -65,7 +65,7 @@ impl Session {
             self.stop(Speaker::Tester, round, StopReason::Unchanged, "");
         } else if method::shape(self.task.settings.method).testing == Testing::Never {
             let report = method::untested(self.task.settings.method);
-            self.end_round(round, &report, "", None);
+            self.end_round(round, &report, "", None, None);
             self.after_round(round, Next::Stop(StopReason::RoundLimit));
         } else if round + 1 >= self.task.settings.max_rounds {
             self.stop(Speaker::Tester, round, StopReason::RoundLimit, "");
@@ -166,8 +166,9 @@ impl Session {
         };
         self.story.tester_replies.push(said.to_owned());
         let report = report_text::tell_review(&review);
-        self.end_round(round, &report, text, None);
-        let next = if review.opinion == Some(Opinion::Pass) {
+        let passed = review.opinion == Some(Opinion::Pass);
+        self.end_round(round, &report, text, None, Some(passed));
+        let next = if passed {
             Next::Stop(StopReason::Passed)
         } else {
             self.story.reports.push(report);
