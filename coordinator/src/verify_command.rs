@@ -240,6 +240,7 @@ fn judge(
         },
         program: text,
         tests,
+        checker: None,
         priority: Priority::NORMAL,
         cancellation: Cancellation::default(),
     });

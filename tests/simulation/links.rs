@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use roundhouse_core::{Event, LinkId};
 use roundhouse_proto::link::CoordMsg;
 
-use crate::chance::Chance;
+use roundhouse_tests::chance::Chance;
 
 /// What comes out of a link at the worker's end.
 #[derive(Clone, Debug)]

@@ -4,7 +4,6 @@
 //! A seed gives a world, the same one each time; nothing here reads a clock or waits. `ROUNDHOUSE_SEED=n` plays one
 //! world and shows what happened in it if it goes wrong; `ROUNDHOUSE_SEEDS=n` says how many are played.
 
-mod chance;
 mod ledger;
 mod links;
 mod plan;
@@ -17,10 +16,10 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::chance::Chance;
 use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::world::World;
+use roundhouse_tests::chance::Chance;
 
 /// Worlds that are played unless `ROUNDHOUSE_SEEDS` says otherwise.
 const SEEDS: u64 = 600;

@@ -9,9 +9,9 @@ use roundhouse_core::Timing;
 use roundhouse_core::run::{ModelAt, RunSpec};
 use roundhouse_proto::{Role, RunId};
 
-use crate::chance::Chance;
 use crate::runs::Asked;
 use crate::script::{KINDS, Script};
+use roundhouse_tests::chance::Chance;
 
 /// How likely each kind of thing is to happen next, least and most: batches become durable, commands are carried out,
 /// a message goes up, goes down, a job goes on, a file is written, somebody sees after a worker, an inventory, a ping,

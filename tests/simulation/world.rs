@@ -20,7 +20,6 @@ use roundhouse_core::summary::RunSummary;
 use roundhouse_core::{Command, Coordinator, Event, Files, LinkId, Now, Outbox, Progress};
 use roundhouse_proto::RunId;
 
-use crate::chance::Chance;
 use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::plan::Plan;
@@ -28,6 +27,7 @@ use crate::runs::{spec_blob, stamp};
 use crate::store::{Committer, Disk};
 use crate::trace::{self, Trace};
 use crate::worker::Worker;
+use roundhouse_tests::chance::Chance;
 
 /// One in so many batches is applied twice.
 const APPLIED_TWICE_ONE_IN: usize = 31;

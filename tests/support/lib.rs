@@ -5,7 +5,9 @@
 )]
 
 pub mod came_to;
+pub mod chance;
 pub mod fleet;
+pub mod fuzz;
 pub mod mask;
 pub mod model_server;
 pub mod processes;

@@ -4,12 +4,15 @@
 //! On the way of one program: [`Pool`] looks for its report in `cache` and else puts it on the `board` → its `course`
 //! says which run is next → `judge` makes that run: `inputs` gives it its standard input, the cage runs it, `comparator`
 //! and `clip` read its output as it comes → `verdict` → the `course` takes it up in order, `audit` compares.
-//! For a case of a function task `function` stands in the places of `inputs` and `comparator`.
-//! Expected outputs never enter a cage; a function's case does, since it is run. Nothing here talks to the coordinator or to a disk.
+//! For a case of a function task `function` stands in the places of `inputs` and `comparator`. Where a program of the
+//! user is to decide, `checker` stands in the place of `comparator`.
+//! No judged program sees an expected output: it is in a cage only while a checker runs there. A function's case is seen,
+//! since it is run. Nothing here talks to the coordinator or to a disk.
 
 mod audit;
 mod board;
 mod cache;
+mod checker;
 mod clip;
 mod comparator;
 mod course;

@@ -4,6 +4,7 @@
 
 mod lines;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -15,8 +16,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    Case, CaseResult, Digest, EvaluateWork, Execution, Isolation, Language, Payload, StartMode, TestSet,
-    Tier, Verdict,
+    Case, CaseResult, Comparator, Digest, EvaluateWork, Execution, Isolation, Language, Payload, StartMode,
+    TestSet, Tier, Verdict,
 };
 use serde::Serialize;
 
@@ -24,10 +25,12 @@ use crate::evaluate::{Cancellation, Evaluation, Pool};
 use crate::isolation::{self, Admission, EXIT_REFUSED, Host, IsolationFlags};
 use crate::language::Interpreter;
 use crate::log::say;
-use lines::{Line, LineError};
+use lines::{Line, LineError, Rule};
 
 /// Bytes of a file of programs.
 const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of a checker.
+const CHECKER_BYTES_MAX: u64 = 1 << 20;
 /// Characters of an output that are collected; `stdout_head` shows the first half.
 const OUTPUT_CHARS: u32 = 4000;
 /// What a cage's init is entered from; stays right when the file on the disk is replaced.
@@ -39,7 +42,7 @@ const EXIT_INCOMPLETE: u8 = 3;
 #[derive(Clone, Debug, clap::Args)]
 pub struct JudgeArgs {
     /// File of programs, one JSON object a line: id, language, source, input, expected, limits (optional),
-    /// comparator (optional), entry_point (optional: a function that input, Python code then, calls); `-` reads
+    /// comparator (optional; `checker:FILE` for a Python program that decides), entry_point (optional: a function that input, Python code then, calls); `-` reads
     /// standard input
     #[arg(long, value_name = "FILE")]
     cases: PathBuf,
@@ -66,6 +69,14 @@ enum FileError {
     },
     #[error("read programs from `{file}`: expected at most {FILE_BYTES_MAX} bytes")]
     TooLong { file: String },
+    #[error("read the checker `{file}`")]
+    Checker {
+        file: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("read the checker `{file}`: expected at most {CHECKER_BYTES_MAX} bytes")]
+    CheckerTooLong { file: String },
     #[error("read programs from `{file}`, line {line}: {wrong}")]
     Line {
         file: String,
@@ -111,8 +122,8 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("start the runtime")?;
     let mut code = ExitCode::SUCCESS;
-    for line in lines {
-        let (id, evaluation) = evaluation(line, args.zygote);
+    for (line, checker) in lines {
+        let (id, evaluation) = evaluation(line, checker, args.zygote);
         let report = runtime.block_on(pool.evaluate(evaluation))?;
         let [result] = report.cases.as_slice() else {
             anyhow::bail!("one case was judged, but the report has {}", report.cases.len());
@@ -125,7 +136,8 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn read(path: &Path) -> Result<Vec<Line>, FileError> {
+/// The lines of the file, each with its checker if it names one.
+fn read(path: &Path) -> Result<Vec<(Line, Option<Bytes>)>, FileError> {
     let mut bytes = Vec::new();
     let is_stdin = path == Path::new("-");
     let file = if is_stdin {
@@ -149,7 +161,33 @@ fn read(path: &Path) -> Result<Vec<Line>, FileError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(FileError::TooLong { file });
     }
-    parse(&bytes, &file)
+    let mut checkers = HashMap::new();
+    let with_checker = |line: Line| {
+        let checker = match &line.rule {
+            Rule::Comparator(_) => None,
+            Rule::Checker(path) => Some(checker(path, &mut checkers)?),
+        };
+        Ok((line, checker))
+    };
+    parse(&bytes, &file)?.into_iter().map(with_checker).collect()
+}
+
+/// The text of a checker, read once however many lines name it.
+fn checker(path: &Path, known: &mut HashMap<PathBuf, Bytes>) -> Result<Bytes, FileError> {
+    if let Some(text) = known.get(path) {
+        return Ok(text.clone());
+    }
+    let file = || path.display().to_string();
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|source| source.take(CHECKER_BYTES_MAX + 1).read_to_end(&mut text))
+        .map_err(|source| FileError::Checker { file: file(), source })?;
+    if text.len() as u64 > CHECKER_BYTES_MAX {
+        return Err(FileError::CheckerTooLong { file: file() });
+    }
+    let text = Bytes::from(text);
+    known.insert(path.to_owned(), text.clone());
+    Ok(text)
 }
 
 fn parse(bytes: &[u8], file: &str) -> Result<Vec<Line>, FileError> {
@@ -166,7 +204,7 @@ fn parse(bytes: &[u8], file: &str) -> Result<Vec<Line>, FileError> {
         .collect()
 }
 
-fn evaluation(line: Line, start: StartMode) -> (serde_json::Value, Evaluation) {
+fn evaluation(line: Line, checker: Option<Bytes>, start: StartMode) -> (serde_json::Value, Evaluation) {
     // Equal inputs share one sealed file.
     let tests = Digest::of(line.input.as_bytes());
     let case = Case {
@@ -186,7 +224,12 @@ fn evaluation(line: Line, start: StartMode) -> (serde_json::Value, Evaluation) {
             language: line.language,
             tests,
             limits: line.limits,
-            comparator: line.comparator,
+            comparator: match line.rule {
+                Rule::Comparator(comparator) => comparator,
+                Rule::Checker(_) => Comparator::Checker {
+                    program: Digest::of(checker.as_deref().unwrap_or_default()),
+                },
+            },
             ignore_exit_status: false,
             timeouts_max: 0,
             stop_on_first_failure: false,
@@ -195,6 +238,7 @@ fn evaluation(line: Line, start: StartMode) -> (serde_json::Value, Evaluation) {
         },
         program: Bytes::from(line.source),
         tests: Arc::new(TestSet { cases: vec![case] }),
+        checker,
         priority: Priority::NORMAL,
         cancellation: Cancellation::default(),
     };
@@ -255,6 +299,39 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = read(Path::new("/nowhere/f.jsonl")).unwrap_err();
         assert_eq!(error.to_string(), "read programs from `/nowhere/f.jsonl`");
+    }
+
+    #[test]
+    fn checker_is_read_with_its_lines_and_one_that_is_not_there_or_too_long_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let line = |checker: &str| {
+            let comparator = format!("checker:{}", path(checker).display());
+            let line = serde_json::json!({
+                "id": 1, "language": "python3", "source": "", "input": "", "expected": "", "comparator": comparator
+            });
+            format!("{line}\n")
+        };
+        std::fs::write(path("c.py"), "exit(0)").unwrap();
+        std::fs::write(path("lines"), line("c.py").repeat(2)).unwrap();
+        let lines = read(&path("lines")).unwrap();
+        let text = Some(Bytes::from_static(b"exit(0)"));
+        assert_eq!(lines.len(), 2);
+        for (line, checker) in lines {
+            let (_, evaluation) = evaluation(line, checker, StartMode::Fresh);
+            let program = Digest::of(b"exit(0)");
+            assert_eq!(evaluation.work.comparator, Comparator::Checker { program });
+            assert_eq!(evaluation.checker, text);
+        }
+        std::fs::write(path("long.py"), vec![b' '; CHECKER_BYTES_MAX as usize + 1]).unwrap();
+        for (checker, error) in [
+            ("missing.py", ""),
+            ("long.py", ": expected at most 1048576 bytes"),
+        ] {
+            std::fs::write(path("lines"), line(checker)).unwrap();
+            let expected = format!("read the checker `{}`{error}", path(checker).display());
+            assert_eq!(read(&path("lines")).unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use roundhouse_proto::link::{JobGrant, JobResult, WorkerMsg};
 use roundhouse_proto::work::Priority;
 use roundhouse_proto::{
-    Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, GenerateWork, JobId, LeaseId, Payload,
-    PromptSet, Recording, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
+    Comparator, Digest, EvaluateWork, EvaluationReport, Failure, FailureClass, GenerateWork, JobId, LeaseId,
+    Payload, PromptSet, Recording, ReferenceMaterial, SessionEvent, TestSet, Verdict, Work,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -324,11 +324,16 @@ impl Slots {
             decode("TestSet", tests, TestSet::from_bytes).await
         };
         let tests = self.test_sets.find(work.tests, load).await?;
+        let checker = match work.comparator {
+            Comparator::Checker { program } => Some(self.blobs.fetch(program).await?),
+            _ => None,
+        };
         let total = u32::try_from(tests.cases.len()).unwrap_or(u32::MAX);
         let evaluation = Evaluation {
             work,
             program,
             tests,
+            checker,
             priority,
             cancellation: Cancellation::default(),
         };

@@ -4,11 +4,13 @@
 //! page alive (of an uncompressed file: the file's bytes). Only the columns that are needed are decoded.
 //!
 //! The decoder is written for files that are well made and may panic on others. Every panic is caught here and
-//! becomes [`DatasetError::Damaged`]; nothing it touched is used again. The sizes that a file declares are checked
-//! against the bounds before anything is decoded, and what comes out is counted; within one page the decoder
-//! trusts the page's own header.
+//! becomes [`DatasetError::Damaged`]; nothing it touched is used again. The sizes that a file declares, of its columns
+//! and of every page, are checked against the bounds before anything is decoded, and what comes out is counted. Not
+//! bounded by them: a page compressed with gzip that holds more than its header says is decompressed whole, in memory,
+//! before the decoder compares the two.
 
 mod schema;
+mod sizes;
 mod values;
 
 use std::cell::Cell;
@@ -36,7 +38,7 @@ const MAGIC: &[u8] = b"PAR1";
 const BYTES_MIN: usize = 12;
 
 /// Reads the rows of a parquet file.
-pub(super) fn read(origin: Origin<'_>, bytes: Bytes) -> Result<Rows, DatasetError> {
+pub(super) fn read(origin: Origin<'_>, bytes: &Bytes) -> Result<Rows, DatasetError> {
     if bytes.len() < BYTES_MIN || !bytes.ends_with(MAGIC) {
         let what = "a parquet file ends with `PAR1` and this one does not".to_owned();
         return Err(DatasetError::Truncated {
@@ -53,19 +55,18 @@ pub(super) fn read(origin: Origin<'_>, bytes: Bytes) -> Result<Rows, DatasetErro
     })
 }
 
-fn read_file(origin: Origin<'_>, bytes: Bytes) -> Result<Rows, DatasetError> {
-    let damaged = |error: ParquetError| DatasetError::Damaged {
+fn read_file(origin: Origin<'_>, bytes: &Bytes) -> Result<Rows, DatasetError> {
+    let unreadable = |why: &str| DatasetError::Damaged {
         path: origin.path.to_owned(),
-        what: format!(
-            "its metadata cannot be read ({})",
-            plain(&error.to_string(), QUOTED_CHARS_MAX)
-        ),
+        what: format!("its metadata cannot be read ({})", plain(why, QUOTED_CHARS_MAX)),
     };
+    let damaged = |error: ParquetError| unreadable(&error.to_string());
+    sizes::check_schema(bytes).map_err(unreadable)?;
     let rows_max = origin.bounds.rows_max;
-    let file = SerializedFileReader::new(bytes).map_err(damaged)?;
+    let file = SerializedFileReader::new(bytes.clone()).map_err(damaged)?;
     let metadata = file.metadata();
     let columns = Columns::find(origin, metadata.file_metadata().schema_descr())?;
-    let mut declared = Budget::new(origin);
+    let (mut declared, mut paged) = (Budget::new(origin), Budget::new(origin));
     let mut rows_declared: u32 = 0;
     for group in metadata.row_groups() {
         rows_declared = u32::try_from(group.num_rows())
@@ -80,6 +81,14 @@ fn read_file(origin: Origin<'_>, bytes: Bytes) -> Result<Rows, DatasetError> {
             let chunk = group.column(leaf);
             let size = |size: i64| u64::try_from(size).unwrap_or(u64::MAX);
             declared.spend(size(chunk.num_values()), size(chunk.uncompressed_size()))?;
+            let (start, length) = chunk.byte_range();
+            let range = usize::try_from(start).ok().zip(usize::try_from(length).ok());
+            let pages = range
+                .and_then(|(start, length)| bytes.get(start..)?.get(..length))
+                .ok_or_else(|| unreadable("a column lies outside of the file"))?;
+            for page in sizes::pages(pages) {
+                paged.spend(0, page.map_err(unreadable)?)?;
+            }
         }
     }
     let mut budget = Budget::new(origin);

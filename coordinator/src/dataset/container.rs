@@ -68,7 +68,7 @@ pub(super) fn read(path: &Path, file: &Bytes, bounds: Bounds) -> Result<Rows, Da
             Compression::None => file.clone(),
             Compression::Gzip | Compression::Zstd => origin.read_to_end(head, decoded)?,
         };
-        return columns::read(origin, bytes);
+        return columns::read(origin, &bytes);
     }
     let marked = head.strip_prefix(UTF8_MARK).unwrap_or(&head);
     match marked.iter().copied().find(|byte| !byte.is_ascii_whitespace()) {

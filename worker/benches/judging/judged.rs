@@ -67,6 +67,7 @@ pub(crate) fn evaluation(program: &str, tests: &Arc<TestSet>, start: StartMode) 
         },
         program: Bytes::copy_from_slice(program.as_bytes()),
         tests: Arc::clone(tests),
+        checker: None,
         priority: Priority::NORMAL,
         cancellation: Cancellation::default(),
     }

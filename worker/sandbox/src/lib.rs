@@ -2,7 +2,8 @@
 //!
 //! Called by the worker's evaluation, from one plain thread per cage; everything here blocks. A cage is made once
 //! ([`Cage::start`]) and used for many tests ([`Cage::load`], then [`Cage::run`] per test); every test is a fresh
-//! process. This crate knows limits and ends, never verdicts: what was expected on standard output never enters it.
+//! process. This crate knows limits and ends, never verdicts: an expected output enters it only as a file beside a
+//! checker, which is a program like any other here.
 //!
 //! Processes, and the two pid namespaces that they are in:
 //!
@@ -19,7 +20,7 @@
 //! then only waits: when the worker or the init dies, the other one and every program die too. The *init* builds the
 //! file tree, drops its rights and answers messages. The *reaper* ends whatever a run leaves. A *fork server* is a
 //! program that stays and forks, one fork per run ([`ForkServer`]; what it must do is in `init::server`); the *nursery*
-//! executes it where no program can name it. None of them ever holds an expected output or a key.
+//! executes it where no program can name it. None of them ever holds a key.
 //!
 //! What holds a program, from outside to inside: namespaces with a tree of their own, where the host allows them; no
 //! capabilities and no way to any; Landlock's rules; the system-call filter; resource limits; a control group for all

@@ -391,33 +391,44 @@ fn value(field: &'static str, value: u64) -> MessageError {
     MessageError::Value { field, value }
 }
 
-struct Writer(Vec<u8>);
+struct Writer {
+    bytes: Vec<u8>,
+    /// The length of a list that no reader takes.
+    too_many: Option<u64>,
+}
 
 impl Writer {
     fn new(kind: u8) -> Self {
-        Self(vec![kind, VERSION])
+        Self {
+            bytes: vec![kind, VERSION],
+            too_many: None,
+        }
     }
     fn u8(&mut self, value: u8) {
-        self.0.push(value);
+        self.bytes.push(value);
     }
     fn u32(&mut self, value: u32) {
-        self.0.extend(value.to_le_bytes());
+        self.bytes.extend(value.to_le_bytes());
     }
     fn i32(&mut self, value: i32) {
-        self.0.extend(value.to_le_bytes());
+        self.bytes.extend(value.to_le_bytes());
     }
     fn u64(&mut self, value: u64) {
-        self.0.extend(value.to_le_bytes());
+        self.bytes.extend(value.to_le_bytes());
     }
     fn i64(&mut self, value: i64) {
-        self.0.extend(value.to_le_bytes());
+        self.bytes.extend(value.to_le_bytes());
     }
     fn count(&mut self, count: usize) {
+        if count > ITEMS_MAX as usize {
+            self.too_many = Some(count as u64);
+        }
         self.u32(u32::try_from(count).unwrap_or(u32::MAX));
     }
     fn text(&mut self, text: &[u8]) {
-        self.count(text.len());
-        self.0.extend(text);
+        // One that is longer than its length can say is longer than a message.
+        self.u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        self.bytes.extend(text);
     }
     fn texts(&mut self, texts: &[Vec<u8>]) {
         self.count(texts.len());
@@ -431,11 +442,14 @@ impl Writer {
         }
     }
     fn finish(self) -> Result<Vec<u8>, MessageError> {
-        let length = self.0.len();
+        if let Some(count) = self.too_many {
+            return Err(value("count", count));
+        }
+        let length = self.bytes.len();
         if length > MESSAGE_BYTES_MAX {
             return Err(MessageError::Long { length });
         }
-        Ok(self.0)
+        Ok(self.bytes)
     }
 }
 
@@ -510,12 +524,14 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
     use super::*;
 
-    fn requests() -> Vec<Request> {
+    pub(super) fn requests() -> Vec<Request> {
         vec![
             Request::Setup(Setup {
                 attempt: Attempt::Unprivileged,
@@ -570,7 +586,7 @@ mod tests {
         ]
     }
 
-    fn replies() -> Vec<Reply> {
+    pub(super) fn replies() -> Vec<Reply> {
         let ending = |ended, limit| {
             Reply::Ended(Ending {
                 seq: 1,

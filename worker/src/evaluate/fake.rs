@@ -12,6 +12,7 @@ use roundhouse_proto::{
 };
 use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, Start};
 
+use super::checker;
 use super::runner::{CageFailure, CageSource, NoRun, Runner};
 use crate::isolation::Found;
 use crate::language::{FAST_SERVER, NATURAL_SERVER};
@@ -26,6 +27,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) compile: bool,
     /// How its process comes into being.
     pub(crate) start: StartMode,
+    /// Names and texts of the files beside the program.
+    pub(crate) beside: &'a [(String, String)],
 }
 
 /// What a run writes, and how it ends; or why there is none.
@@ -58,8 +61,8 @@ impl FakeCages {
             .clone()
     }
 
-    /// What was done, in order: `start`, `load PROGRAM`, `compile`, and for a run `fast INPUT`, `natural INPUT`, or
-    /// `run INPUT` where it was started fresh.
+    /// What was done, in order: `start`, `load PROGRAM`, `add NAME`, `compile`, `check`, and for a run `fast INPUT`,
+    /// `natural INPUT`, or `run INPUT` where it was started fresh.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log
             .lock()
@@ -85,6 +88,7 @@ impl CageSource for FakeCages {
         Ok(Box::new(FakeCage {
             cages: self.clone(),
             program: String::new(),
+            beside: Vec::new(),
         }))
     }
 }
@@ -92,6 +96,7 @@ impl CageSource for FakeCages {
 struct FakeCage {
     cages: FakeCages,
     program: String,
+    beside: Vec<(String, String)>,
 }
 
 impl Runner for FakeCage {
@@ -104,7 +109,15 @@ impl Runner for FakeCage {
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
         self.program = String::from_utf8_lossy(program).into_owned();
+        self.beside.clear();
         self.cages.note(format!("load {}", self.program));
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageFailure> {
+        self.cages.note(format!("add {name}"));
+        self.beside
+            .push((name.to_owned(), String::from_utf8_lossy(text).into_owned()));
         Ok(())
     }
 
@@ -114,24 +127,28 @@ impl Runner for FakeCage {
         File::from(stdin)
             .read_to_string(&mut input)
             .map_err(CageFailure::from)?;
-        let compile =
-            matches!(run.start, Start::Execute(argv) if argv.last().is_some_and(|argument| argument == "-c"));
+        let last = match run.start {
+            Start::Execute(argv) => argv.last().map(String::as_str),
+            Start::Fork(_) => None,
+        };
+        let compile = last == Some("-c");
         let (start, word) = match run.start {
             Start::Fork(FAST_SERVER) => (StartMode::Fast, "fast"),
             Start::Fork(NATURAL_SERVER) => (StartMode::Natural, "natural"),
             Start::Fork(place) => return Err(CageFailure(format!("no server has place {place}")).into()),
             Start::Execute(_) => (StartMode::Fresh, "run"),
         };
-        self.cages.note(if compile {
-            "compile".to_owned()
-        } else {
-            format!("{word} {input}")
+        self.cages.note(match last {
+            Some("-c") => "compile".to_owned(),
+            Some(file) if file == checker::FILES[2] => "check".to_owned(),
+            Some(_) | None => format!("{word} {input}"),
         });
         let asked = Asked {
             program: &self.program,
             input: &input,
             compile,
             start,
+            beside: &self.beside,
         };
         let (output, mut end) = (self.cages.script)(&asked)?;
         for chunk in output.as_bytes().chunks(3) {

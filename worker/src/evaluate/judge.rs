@@ -6,16 +6,17 @@
 use std::borrow::Cow;
 use std::os::fd::AsFd;
 
-use roundhouse_proto::{CaseResult, Clip, EvaluateWork, StartMode, TestSet};
+use roundhouse_proto::{Case, CaseResult, Clip, EvaluateWork, StartMode, TestSet, Verdict};
 use roundhouse_sandbox::{Crossed, Ended, Flow, Run, RunEnd, RunLimits, Start};
 use tracing::warn;
 
 use super::audit::Printer;
+use super::checker::{self, Check};
 use super::comparator::Agreement;
 use super::function;
 use super::gate::{Company, Entry, Gate};
 use super::inputs::SealedInputs;
-use super::reading::Reading;
+use super::reading::{Read, Reading};
 use super::runner::{CageFailure, NoRun, Seat, Text};
 use super::step::{Doubt, Outcome, Purpose, Ran, Step};
 use super::verdict::{Output, verdict_of};
@@ -65,6 +66,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) program: Text<'a>,
     /// What `work.tests` names.
     pub(crate) tests: &'a TestSet,
+    /// The text of the checker, where one decides.
+    pub(crate) checker: Option<&'a [u8]>,
     /// What all cages share.
     pub(crate) around: &'a Surroundings,
     /// Whether nobody wants the outcome any more.
@@ -95,6 +98,7 @@ impl Judge<'_> {
                 }
                 Ok(ran) => return Ok(Outcome::Ran(Box::new(ran))),
                 Err(NoRun::NotServed(reason)) => return Ok(Outcome::NotServed(reason)),
+                Err(NoRun::Unjudged(failure)) => return Ok(Outcome::Failed(failure)),
                 Err(NoRun::Failed(failure)) => {
                     seat.clear();
                     if tries == CAGE_TRIES {
@@ -148,11 +152,11 @@ impl Judge<'_> {
         })?;
         let company = pass.company();
         drop(pass);
-        let (output, stdout) = reading.finish();
-        let output = if stopped_as_wrong {
-            Output::StoppedAsWrong
-        } else {
-            output
+        let (read, stdout) = reading.finish();
+        let output = match read {
+            Read::Output(_) if stopped_as_wrong => Output::StoppedAsWrong,
+            Read::Output(output) => output,
+            Read::Kept(kept) => self.check(seat, test, &end, &kept)?,
         };
         let is_whole = end.crossed.is_none() && !stopped_as_wrong;
         Ok(Ran {
@@ -162,6 +166,21 @@ impl Judge<'_> {
             looks_uncompiled: looks_uncompiled(&end),
             result: self.result(step.case, &end, output, stdout),
         })
+    }
+
+    /// What the checker says of a run's output; a run that has another verdict needs no checker.
+    fn check(&self, seat: &mut Seat, case: &Case, end: &RunEnd, output: &[u8]) -> Result<Output, NoRun> {
+        if verdict_of(end, Output::Agrees, self.work) != Verdict::Accepted {
+            return Ok(Output::Differs);
+        }
+        let check = Check {
+            interpreter: &self.around.interpreter,
+            checker: self.checker,
+            texts: [&case.input, output, &case.expected],
+        };
+        // Beside others even if the run was alone: its own limits are wide.
+        let _pass = self.around.gate.enter(Entry::Shared);
+        check.ask(seat)
     }
 
     /// Sees whether the program's text compiles.
@@ -233,7 +252,7 @@ fn run_limits(work: &EvaluateWork) -> RunLimits {
         cpu_ms: limits.cpu_ms,
         wall_ms: limits.wall_ms,
         memory_bytes: limits.memory_bytes,
-        output_bytes: limits.output_bytes,
+        output_bytes: checker::output_bytes_max(work),
         processes: limits.processes,
     }
 }

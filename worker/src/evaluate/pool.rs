@@ -73,6 +73,8 @@ pub struct Evaluation {
     pub program: Bytes,
     /// The test set that `work.tests` names.
     pub tests: Arc<TestSet>,
+    /// The text of the checker that `work.comparator` names.
+    pub checker: Option<Bytes>,
     /// Which of two programs goes first.
     pub priority: Priority,
     /// Set when nobody wants the report any more. Dropping the future has the same effect.
@@ -505,6 +507,7 @@ impl Shared {
             work,
             program,
             tests,
+            checker,
             cancellation,
             ..
         } = &task.evaluation;
@@ -515,6 +518,7 @@ impl Shared {
                 bytes: program,
             },
             tests,
+            checker: checker.as_deref(),
             around: &self.around,
             is_stopped: &|| {
                 cancellation.is_cancelled() || task.is_over.load(Ordering::Relaxed) || self.is_closed()

@@ -1,6 +1,7 @@
 //! What is read of a run's standard output while it streams by.
 //!
 //! Stands between the cage and `verdict`: beside an expected output for a program, by the driver's word for a function.
+//! Where a checker decides, the output is kept for it.
 
 use roundhouse_proto::{Case, Clip, EvaluateWork};
 
@@ -18,19 +19,37 @@ pub(crate) enum Reading<'e> {
         agreement: Agreement,
         clip: ClipCollector,
     },
+    /// A program's output that a checker is to decide about; a cage gives no more of it than the output limit.
+    Checked { kept: Vec<u8>, clip: ClipCollector },
     /// What the driver of a function tells.
     Function(Told),
+}
+
+/// What reading came to.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// It is decided.
+    Output(Output),
+    /// A checker is to decide about the whole of it.
+    Kept(Vec<u8>),
 }
 
 impl<'e> Reading<'e> {
     /// Starts with nothing of the output seen.
     pub(crate) fn new(work: &EvaluateWork, program: &[u8], case: &'e Case) -> Self {
-        match work.entry_point {
-            Some(_) => Self::Function(Told::new(program, &case.input, work.output_chars)),
-            None => Self::Program {
-                comparison: Comparison::new(work.comparator, &case.expected),
+        if work.entry_point.is_some() {
+            return Self::Function(Told::new(program, &case.input, work.output_chars));
+        }
+        let clip = ClipCollector::new(work.output_chars);
+        match Comparison::new(work.comparator, &case.expected) {
+            Some(comparison) => Self::Program {
+                comparison,
                 agreement: Agreement::Possible,
-                clip: ClipCollector::new(work.output_chars),
+                clip,
+            },
+            None => Self::Checked {
+                kept: Vec::new(),
+                clip,
             },
         }
     }
@@ -49,6 +68,11 @@ impl<'e> Reading<'e> {
                 }
                 *agreement
             }
+            Self::Checked { kept, clip } => {
+                clip.push(chunk);
+                kept.extend_from_slice(chunk);
+                Agreement::Possible
+            }
             Self::Function(told) => {
                 told.feed(chunk);
                 Agreement::Possible
@@ -57,7 +81,7 @@ impl<'e> Reading<'e> {
     }
 
     /// What the whole output, now at its end, came to, and what is shown of it.
-    pub(crate) fn finish(self) -> (Output, Clip) {
+    pub(crate) fn finish(self) -> (Read, Clip) {
         match self {
             Self::Program { comparison, clip, .. } => {
                 let output = if comparison.finish() {
@@ -65,9 +89,13 @@ impl<'e> Reading<'e> {
                 } else {
                     Output::Differs
                 };
-                (output, clip.finish())
+                (Read::Output(output), clip.finish())
             }
-            Self::Function(told) => told.finish(),
+            Self::Checked { kept, clip } => (Read::Kept(kept), clip.finish()),
+            Self::Function(told) => {
+                let (output, clip) = told.finish();
+                (Read::Output(output), clip)
+            }
         }
     }
 }

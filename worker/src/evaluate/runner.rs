@@ -14,7 +14,7 @@ use crate::isolation::Found;
 use crate::language::{Interpreter, MAIN_FILE};
 
 /// What a program may write to its own files.
-const SCRATCH_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const SCRATCH_BYTES_MAX: u64 = 64 << 20;
 /// Files that a program may make.
 const SCRATCH_FILES_MAX: u64 = 4096;
 
@@ -36,6 +36,8 @@ pub(crate) enum NoRun {
     Failed(CageFailure),
     /// The fork server cannot run the program, and says why; the cage is as good as before.
     NotServed(String),
+    /// It ended, and the checker that was to decide about its output failed, and says why; the cage is as good as before.
+    Unjudged(CageFailure),
 }
 
 impl From<CageFailure> for NoRun {
@@ -50,6 +52,8 @@ pub(crate) trait Runner {
     fn found(&self) -> Found;
     /// Puts the program's text into it.
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure>;
+    /// Puts one further file beside the program; it stays until the next load.
+    fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageFailure>;
     /// Runs what was loaded.
     fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun>;
 }
@@ -93,6 +97,10 @@ impl Runner for Cage {
 
     fn load(&mut self, program: &[u8]) -> Result<(), CageFailure> {
         Cage::load(self, MAIN_FILE, program).map_err(|error| CageFailure(chain(&error)))
+    }
+
+    fn add(&mut self, name: &str, text: &[u8]) -> Result<(), CageFailure> {
+        Cage::add(self, name, text).map_err(|error| CageFailure(chain(&error)))
     }
 
     fn run(&mut self, run: &Run<'_>, stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun> {
@@ -165,11 +173,7 @@ impl Seat {
         run: &Run<'_>,
         stdout: &mut dyn FnMut(&[u8]) -> Flow,
     ) -> Result<RunEnd, NoRun> {
-        // Out of its place while it runs: an early return leaves the seat empty.
-        let mut cage = match self.cage.take() {
-            Some(cage) => cage,
-            None => self.replace()?,
-        };
+        let mut cage = self.take()?;
         if self.loaded.take() != Some(program.digest) {
             cage.load(program.bytes)?;
         }
@@ -179,6 +183,34 @@ impl Seat {
             self.loaded = Some(program.digest);
         }
         end
+    }
+
+    /// Runs a text that is no program to be judged once, with files beside it. Nothing of it is left for what runs next,
+    /// which is loaded anew. A cage that fails is dropped.
+    pub(crate) fn run_beside(
+        &mut self,
+        text: &[u8],
+        files: &[(&str, &[u8])],
+        run: &Run<'_>,
+        stdout: &mut dyn FnMut(&[u8]) -> Flow,
+    ) -> Result<RunEnd, NoRun> {
+        let mut cage = self.take()?;
+        self.loaded = None;
+        cage.load(text)?;
+        for (name, text) in files {
+            cage.add(name, text)?;
+        }
+        let end = cage.run(run, stdout)?;
+        self.cage = Some(cage);
+        Ok(end)
+    }
+
+    /// The cage, out of its place while it runs: an early return leaves the seat empty.
+    fn take(&mut self) -> Result<Box<dyn Runner>, CageFailure> {
+        match self.cage.take() {
+            Some(cage) => Ok(cage),
+            None => self.replace(),
+        }
     }
 
     /// Drops the cage, with whatever is in it.
@@ -236,6 +268,10 @@ mod tests {
 
         fn load(&mut self, _program: &[u8]) -> Result<(), CageFailure> {
             Err(CageFailure("nothing is ever loaded here".to_owned()))
+        }
+
+        fn add(&mut self, _name: &str, _text: &[u8]) -> Result<(), CageFailure> {
+            Err(CageFailure("nothing is ever added here".to_owned()))
         }
 
         fn run(&mut self, _run: &Run<'_>, _stdout: &mut dyn FnMut(&[u8]) -> Flow) -> Result<RunEnd, NoRun> {

@@ -1,5 +1,7 @@
 //! One line of a file of programs, read field by field so that an error can name the field.
 
+use std::path::PathBuf;
+
 use roundhouse_proto::{Comparator, Language, Limits};
 use serde_json::{Map, Value};
 
@@ -13,9 +15,17 @@ pub(super) struct Line {
     pub(super) input: String,
     pub(super) expected: String,
     pub(super) limits: Limits,
-    pub(super) comparator: Comparator,
+    pub(super) rule: Rule,
     /// The function that `input` calls, which is code then.
     pub(super) entry_point: Option<String>,
+}
+
+/// What decides about an output.
+#[derive(Debug, PartialEq)]
+pub(super) enum Rule {
+    Comparator(Comparator),
+    /// The checker in this file.
+    Checker(PathBuf),
 }
 
 /// What is wrong with a line.
@@ -67,9 +77,12 @@ impl Line {
             input: text_field(&mut fields, "input", "the standard input, a string")?,
             expected: text_field(&mut fields, "expected", "the expected output, a string")?,
             limits: limits(fields.remove("limits"))?,
-            comparator: match fields.remove("comparator") {
-                None | Some(Value::Null) => Comparator::CodeContests,
-                Some(Value::String(text)) => word("comparator", &text)?,
+            rule: match fields.remove("comparator") {
+                None | Some(Value::Null) => Rule::Comparator(Comparator::CodeContests),
+                Some(Value::String(text)) => match text.strip_prefix("checker:") {
+                    Some(file) if !file.is_empty() => Rule::Checker(PathBuf::from(file)),
+                    Some(_) | None => Rule::Comparator(word("comparator", &text)?),
+                },
                 Some(other) => return Err(wrong("comparator", &other, "a string")),
             },
             entry_point: match fields.remove("entry_point") {
@@ -197,10 +210,12 @@ mod tests {
             input: "i".to_owned(),
             expected: "e".to_owned(),
             limits: Limits::default(),
-            comparator: Comparator::CodeContests,
+            rule: Rule::Comparator(Comparator::CodeContests),
             entry_point: None,
         };
         assert_eq!(parse(&plain()).as_ref(), Ok(&line));
+        let checked = parse(&with("comparator", json!("checker:dir/c.py"))).map(|line| line.rule);
+        assert_eq!(checked, Ok(Rule::Checker(PathBuf::from("dir/c.py"))));
         let function = parse(&with("entry_point", json!("f"))).map(|line| line.entry_point);
         assert_eq!(function, Ok(Some("f".to_owned())));
         let limits = Limits {
@@ -253,7 +268,7 @@ mod tests {
             (
                 with("comparator", json!("x")),
                 "field `comparator`: no comparator is called `x`: expected `code-contests`, `tokens`, `lines`, \
-                 `exact`, `float` or `float:abs=1e-6,rel=1e-6`",
+                 `exact`, `float`, `float:abs=1e-6,rel=1e-6`, `unordered-lines` or `checker:FILE`",
             ),
             (
                 with("limits", json!({"cpu_ms": 0})),

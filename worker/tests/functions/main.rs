@@ -54,6 +54,7 @@ fn evaluation(program: &str, entry_point: &str, cases: &[&str]) -> Evaluation {
         tests: Arc::new(TestSet {
             cases: cases.iter().map(case).collect(),
         }),
+        checker: None,
         priority: Priority::NORMAL,
         cancellation: Cancellation::default(),
     }

@@ -21,6 +21,10 @@ const CHECK: &str = "check(candidate)";
 /// What an entry point has to be.
 const NAME: &str = "the name of a Python function";
 
+/// Bytes of all cases of a row of MBPP together. Each has a copy of what is set up before it, so that a small row could
+/// come to many times its size.
+const CASES_BYTES_MAX: usize = 64 << 20;
+
 /// Reads a row of HumanEval.
 pub(super) fn human_eval(fields: Map<String, Value>) -> Result<Row, RowError> {
     let mut fields = Fields(fields);
@@ -68,6 +72,17 @@ pub(super) fn mbpp(fields: Map<String, Value>) -> Result<Row, RowError> {
         })?),
     };
     let shown: Vec<&str> = tests.iter().map(|test| test.trim()).collect();
+    let set_up = setup.len().saturating_mul(shown.len());
+    let bytes = shown
+        .iter()
+        .fold(set_up, |bytes, test| bytes.saturating_add(test.len() + 1));
+    if bytes > CASES_BYTES_MAX {
+        return Err(RowError::Mistyped {
+            field: "test_list".to_owned(),
+            expected: "cases of at most 64 MiB together, each with what is set up before it",
+            found: format!("{bytes} bytes"),
+        });
+    }
     let cases = shown
         .iter()
         .map(|test| case(Tier::Public, format!("{setup}{test}\n")));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const HUMAN_EVAL: &str = r#"{"task_id":"HumanEval/0","prompt":"def f(x):\n    \"\"\" Adds one. \"\"\"\n","entry_point":"f","canonical_solution":"    return x + 1\n","test":"\n\nMETADATA = {}\n\n\ndef check(candidate):\n    assert candidate(1) == 2\n\n"}"#;
+pub(super) const HUMAN_EVAL: &str = r#"{"task_id":"HumanEval/0","prompt":"def f(x):\n    \"\"\" Adds one. \"\"\"\n","entry_point":"f","canonical_solution":"    return x + 1\n","test":"\n\nMETADATA = {}\n\n\ndef check(candidate):\n    assert candidate(1) == 2\n\n"}"#;
 
 #[test]
 fn human_eval_row_asks_for_a_function_with_one_hidden_case() {
@@ -127,4 +127,23 @@ fn function_row_that_cannot_be_used_is_named_with_its_field() {
         let error = format!("read problems from `FILE`, row 1 (line 1): {expected}");
         assert_eq!(failure(row.as_bytes()), error, "{row}");
     }
+}
+
+#[test]
+fn mbpp_row_whose_cases_would_take_many_times_its_own_size_is_refused() {
+    let row = |tests: usize| {
+        let setup = "#".repeat(100_000);
+        let tests = vec!["assert f(1)"; tests];
+        serde_json::json!({"task_id": 1, "text": "t", "test_setup_code": setup, "test_list": tests})
+            .to_string()
+    };
+    assert_eq!(
+        loaded(row(600).as_bytes()).unwrap().problems[0].tests.cases.len(),
+        600
+    );
+    assert_eq!(
+        failure(row(700).as_bytes()),
+        "read problems from `FILE`, row 1 (line 1): field `test_list`: expected cases of at most 64 MiB together, each with \
+         what is set up before it, found 70009100 bytes"
+    );
 }

@@ -395,15 +395,10 @@ fn a_parquet_file_cut_anywhere_is_truncated() {
     }
 }
 
-/// Whatever the bytes, an error or problems, and never a panic; the panics of the decoder are caught.
-#[test]
-fn no_damaged_parquet_file_panics() {
-    let mut next = random();
-    let rows: Vec<TestRow> = (0..20).map(|i| named(&i.to_string())).collect();
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("p");
-    let mut damaged = 0;
-    for properties in [
+/// Small files of every kind that writers make: compressed or not, with a dictionary or not, of both versions.
+pub(super) fn small_files() -> Vec<Vec<u8>> {
+    let rows: Vec<TestRow> = (0..3).map(|i| named(&i.to_string())).collect();
+    let properties = [
         WriterProperties::builder().set_compression(PageCompression::SNAPPY),
         WriterProperties::builder()
             .set_dictionary_enabled(false)
@@ -411,22 +406,120 @@ fn no_damaged_parquet_file_panics() {
         WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .set_compression(PageCompression::ZSTD(ZstdLevel::default())),
-    ] {
-        let whole = write(&[&rows[..5], &rows[5..]], properties.build());
-        for round in 0..400 {
-            let mut bytes = whole.clone();
-            for _ in 0..=next(4) {
-                let place = 4 + next(bytes.len() - 8);
-                bytes[place] = if round % 2 == 0 {
-                    bytes[place] ^ (1 << next(8))
-                } else {
-                    next(256) as u8
-                };
-            }
-            damaged += usize::from(container::read(&path, &bytes.into(), Bounds::DEFAULT).is_err());
-        }
+        WriterProperties::builder().set_compression(PageCompression::GZIP(Default::default())),
+        WriterProperties::builder()
+            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .set_compression(PageCompression::LZ4_RAW),
+    ];
+    let written = properties.map(|properties| write(&[&rows[..1], &rows[1..]], properties.build()));
+    written.into()
+}
+
+/// The file with another footer: its last eight bytes say how long the footer is.
+fn with_footer(file: &[u8], change: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let (body, end) = file.split_at(file.len() - 8);
+    let length = u32::from_le_bytes(end[..4].try_into().unwrap()) as usize;
+    let (body, footer) = body.split_at(body.len() - length);
+    let footer = change(footer);
+    let length = (footer.len() as u32).to_le_bytes();
+    [body, &footer, &length, b"PAR1"].concat()
+}
+
+/// In a schema a group says how many of the following columns and groups are its own: field 5 after field 4, its name.
+fn with_children(file: &[u8], name: &str, children: &[u8]) -> Vec<u8> {
+    with_footer(file, |footer| {
+        let field = [&[0x18, name.len() as u8], name.as_bytes(), &[0x15]].concat();
+        let at = footer
+            .windows(field.len())
+            .position(|bytes| bytes == field)
+            .unwrap()
+            + field.len();
+        [&footer[..at], children, &footer[at + 1..]].concat()
+    })
+}
+
+#[test]
+fn a_schema_that_promises_more_columns_than_it_has_is_damage_and_takes_no_memory_for_them() {
+    let whole = file(&[row()]);
+    assert_eq!(
+        loaded(&with_children(&whole, "public_tests", &[0x04]))
+            .unwrap()
+            .problems,
+        vec![code_contests()]
+    );
+    let many = "a group of its schema has more columns than follow";
+    // Two thousand million, and one more than there are in the whole file.
+    for (children, why) in [(&[0xfe, 0xff, 0xff, 0xff, 0x0f][..], many), (&[0x48], many)] {
+        assert_eq!(
+            failure(&with_children(&whole, "public_tests", children)),
+            format!("`FILE` is damaged: its metadata cannot be read ({why})")
+        );
     }
-    assert!(damaged > 300, "only {damaged} of 1200 damaged files were noticed");
+    for children in [0x00, 0x01, 0x02, 0x06, 0x40] {
+        let text = failure(&with_children(&whole, "public_tests", &[children]));
+        assert!(text.contains("`FILE`"), "{text}");
+    }
+}
+
+/// A page's header begins with field 1, its kind, and field 2, its size once decompressed.
+#[test]
+fn a_page_that_says_it_is_larger_than_the_bound_is_refused_before_there_is_room_for_it() {
+    let whole = file(&[row()]);
+    let start = [0x15, 0x00, 0x15];
+    let at = whole.windows(3).position(|bytes| bytes == start).unwrap() + start.len();
+    let bounds = Bounds {
+        decoded_bytes_max: 1 << 20,
+        ..Bounds::DEFAULT
+    };
+    assert_eq!(
+        load_within(&Written::new(&whole).path(), bounds)
+            .unwrap()
+            .problems,
+        vec![code_contests()]
+    );
+    // The decoder reads the number whatever kind its field is said to have.
+    for kind in [0x15, 0x16, 0x18] {
+        let larger = [
+            &whole[..at - 1],
+            &[kind, 0xfe, 0xff, 0xff, 0xff, 0x0f],
+            &whole[at + 1..],
+        ]
+        .concat();
+        assert_eq!(
+            failure_within(&larger, bounds),
+            "`FILE` unpacks to more than 1048576 bytes: it is damaged, or made to exhaust memory"
+        );
+    }
+}
+
+#[test]
+fn a_schema_of_groups_without_end_is_damage_and_no_crash() {
+    // A file's metadata: field 1, a version, and field 2, a list of so many elements. Each has field 4, its name, and
+    // field 5, one child; field 3 says that it is there once, and of the last one field 1 that it is text.
+    let of_depth = |depth: usize| {
+        let count = u32::try_from(depth + 1).unwrap();
+        let count = [count as u8 | 0x80, (count >> 7) as u8 | 0x80, (count >> 14) as u8];
+        let group = [0x35, 0, 0x18, 1, b'g', 0x15, 2, 0];
+        let column = [0x15, 0x0c, 0x25, 0, 0x18, 1, b'c', 0];
+        let start = [&[0x15, 2, 0x19, 0xfc][..], &count].concat();
+        let footer = [
+            start,
+            group.repeat(depth),
+            column.to_vec(),
+            vec![0x16, 0, 0x19, 0x0c, 0],
+        ]
+        .concat();
+        with_footer(&file(&[row()]), |_| footer)
+    };
+    let shallow = failure(&of_depth(5));
+    assert!(
+        shallow.starts_with("`FILE` has rows of an unknown schema, with the fields `g`"),
+        "{shallow}"
+    );
+    assert_eq!(
+        failure(&of_depth(200_000)),
+        "`FILE` is damaged: its metadata cannot be read (groups of its schema lie too deep in one another)"
+    );
 }
 
 #[test]

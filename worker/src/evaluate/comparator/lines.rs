@@ -1,6 +1,6 @@
 //! Comparison by lines: white space at the end of a line and empty lines at the end do not count.
 
-use super::is_space;
+use super::{is_space, step};
 
 #[derive(Debug)]
 pub(super) struct Lines<'e> {
@@ -36,6 +36,7 @@ impl<'e> Lines<'e> {
             if self.lost {
                 break;
             }
+            step(1);
             match byte {
                 b'\n' => self.end_line(),
                 _ if is_space(byte) => {
@@ -71,7 +72,9 @@ impl<'e> Lines<'e> {
 
 /// The first line without white space at its end, and what follows its line feed.
 fn first_line(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match text.iter().position(|byte| *byte == b'\n') {
+    let end = text.iter().position(|byte| *byte == b'\n');
+    step(end.unwrap_or(text.len()));
+    match end {
         Some(end) => (trim_end(&text[..end]), Some(&text[end + 1..])),
         None => (trim_end(text), None),
     }
@@ -82,5 +85,6 @@ fn trim_end(text: &[u8]) -> &[u8] {
         .iter()
         .rposition(|byte| !is_space(*byte))
         .map_or(0, |at| at + 1);
+    step(text.len() - kept);
     &text[..kept]
 }

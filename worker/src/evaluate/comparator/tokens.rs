@@ -1,6 +1,14 @@
 //! Comparison by white-space tokens: as bytes, by CodeContests' rule, or with a tolerance for numbers.
+//!
+//! CodeContests' rule is that of google-deepmind/code_contests, `execution/tester_sandboxer.cc`, `OutputsMatch`: tokens
+//! between any of " \n\t\r\v", letters of ASCII folded, the same text or numbers less than 1e-5 apart. Ours differs
+//! from it in two ways, both on purpose:
+//! - two integers of any length agree only if they are the same one; theirs compares them as `double`;
+//! - a token that is the same text always agrees; theirs refuses `inf`, `nan` and what is too large for a `double` as
+//!   soon as any other token of the output is another text.
 
-use super::{NUMBER_BYTES_MAX, is_space, number};
+use super::number::{Expected, Number};
+use super::{is_space, step};
 
 /// Numbers nearer than this are the same to CodeContests.
 /// Source: google-deepmind/code_contests, `execution/tester_sandboxer.cc`, `ValuesMatch`.
@@ -33,30 +41,32 @@ impl TokenRule {
         }
     }
 
-    /// Whether a token that is not the text `expected` can still agree with it.
-    fn has_other_forms(self, expected: &[u8]) -> bool {
+    /// The expected token as a number, where numbers need not be the same text.
+    fn number(self, expected: &[u8]) -> Option<Expected<'_>> {
         match self {
-            Self::Bytes => false,
-            Self::CodeContests | Self::Float { .. } => {
-                expected.len() <= NUMBER_BYTES_MAX && number::parse(expected).is_some()
-            }
+            Self::Bytes => None,
+            Self::CodeContests | Self::Float { .. } => Expected::read(expected),
         }
     }
 
     /// Whether two tokens that differ as text agree as numbers.
-    fn same_number(self, actual: &[u8], expected: &[u8]) -> bool {
-        let numbers = || Some((number::parse(actual)?, number::parse(expected)?));
+    fn same_number(self, actual: &Number<'_>, expected: Expected<'_>) -> bool {
+        let Some(a) = actual.value() else {
+            return false;
+        };
+        let e = expected.value;
         match self {
             Self::Bytes => false,
-            Self::CodeContests => number::same_integer(actual, expected).unwrap_or_else(|| {
+            Self::CodeContests => match (actual.is_beside(), expected.integer) {
+                (Some(same), Some(_)) => same,
                 // The difference of infinities and that of NaN is NaN, which is not below anything.
-                numbers().is_some_and(|(a, e)| (a - e).abs() < CODE_CONTESTS_PRECISION)
-            }),
-            Self::Float { abs, rel } => numbers().is_some_and(|(a, e)| {
+                (_, _) => (a - e).abs() < CODE_CONTESTS_PRECISION,
+            },
+            Self::Float { abs, rel } => {
                 // An infinite expected number would give an infinite tolerance.
                 let finite = a.is_finite() && e.is_finite();
                 a == e || finite && ((a - e).abs() <= abs || (a - e).abs() <= rel * e.abs())
-            }),
+            }
         }
     }
 }
@@ -66,11 +76,12 @@ impl TokenRule {
 enum At<'e> {
     /// No token has begun.
     Gap,
-    /// `seen` bytes of a token have come; `same` if they begin `expected`.
-    Token {
-        expected: &'e [u8],
-        seen: usize,
-        same: bool,
+    /// The first `seen` bytes of `expected` have come.
+    Same { expected: &'e [u8], seen: usize },
+    /// What has come is another text, and may be the same number.
+    Other {
+        expected: Expected<'e>,
+        actual: Number<'e>,
     },
     /// The output cannot agree any more.
     Lost,
@@ -82,8 +93,6 @@ pub(super) struct Tokens<'e> {
     /// Expected output after the token that is being compared.
     rest: &'e [u8],
     at: At<'e>,
-    /// The token that has begun, up to [`NUMBER_BYTES_MAX`] bytes of it.
-    begun: Vec<u8>,
 }
 
 impl<'e> Tokens<'e> {
@@ -92,7 +101,6 @@ impl<'e> Tokens<'e> {
             rule,
             rest: expected,
             at: At::Gap,
-            begun: Vec::new(),
         }
     }
 
@@ -102,6 +110,7 @@ impl<'e> Tokens<'e> {
             if matches!(self.at, At::Lost) {
                 break;
             }
+            step(1);
             if self.rule.separates(byte) {
                 self.end_token();
             } else {
@@ -115,57 +124,84 @@ impl<'e> Tokens<'e> {
         self.end_token();
         match self.at {
             At::Gap => self.next_expected().is_none(),
-            At::Token { .. } | At::Lost => false,
+            At::Same { .. } | At::Other { .. } | At::Lost => false,
+        }
+    }
+
+    /// Bytes that are held beside the value itself.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.at {
+            At::Other { actual, .. } => actual.held_bytes(),
+            At::Gap | At::Same { .. } | At::Lost => 0,
         }
     }
 
     /// Takes one byte of a token.
     fn take(&mut self, byte: u8) {
         if matches!(self.at, At::Gap) {
-            self.begun.clear();
             self.at = match self.next_expected() {
-                Some(expected) => At::Token {
-                    expected,
-                    seen: 0,
-                    same: true,
-                },
+                Some(expected) => At::Same { expected, seen: 0 },
                 None => At::Lost,
             };
         }
-        let At::Token { expected, seen, same } = &mut self.at else {
-            return;
-        };
-        let still_same = *same && expected.get(*seen).is_some_and(|e| self.rule.same_byte(byte, *e));
-        let parted = *same && !still_same;
-        *same = still_same;
-        *seen += 1;
-        let keeps_number = *seen <= NUMBER_BYTES_MAX;
-        if !still_same && (!keeps_number || parted && !self.rule.has_other_forms(expected)) {
-            self.at = At::Lost;
-        } else if keeps_number {
-            self.begun.push(byte);
+        match &mut self.at {
+            At::Same { expected, seen }
+                if expected.get(*seen).is_some_and(|e| self.rule.same_byte(byte, *e)) =>
+            {
+                *seen += 1;
+            }
+            At::Same { expected, seen } => {
+                self.at = match other(self.rule, expected, *seen, &[byte]) {
+                    Some((expected, actual)) => At::Other { expected, actual },
+                    None => At::Lost,
+                };
+            }
+            At::Other { actual, .. } => {
+                if !actual.push(byte) {
+                    self.at = At::Lost;
+                }
+            }
+            At::Gap | At::Lost => {}
         }
     }
 
     fn end_token(&mut self) {
-        if let At::Token { expected, seen, same } = self.at {
-            let agrees = same && seen == expected.len()
-                || seen <= NUMBER_BYTES_MAX
-                    && self.rule.has_other_forms(expected)
-                    && self.rule.same_number(&self.begun, expected);
-            self.at = if agrees { At::Gap } else { At::Lost };
-        }
+        let agrees = match &self.at {
+            At::Gap | At::Lost => return,
+            At::Same { expected, seen } if *seen == expected.len() => true,
+            At::Same { expected, seen } => other(self.rule, expected, *seen, &[])
+                .is_some_and(|(expected, actual)| self.rule.same_number(&actual, expected)),
+            At::Other { expected, actual } => self.rule.same_number(actual, *expected),
+        };
+        self.at = if agrees { At::Gap } else { At::Lost };
     }
 
     fn next_expected(&mut self) -> Option<&'e [u8]> {
-        let start = self.rest.iter().position(|byte| !self.rule.separates(*byte))?;
-        let from = &self.rest[start..];
+        let start = self.rest.iter().position(|byte| !self.rule.separates(*byte));
+        let from = &self.rest[start.unwrap_or(self.rest.len())..];
         let end = from
             .iter()
             .position(|byte| self.rule.separates(*byte))
             .unwrap_or(from.len());
         let (token, rest) = from.split_at(end);
+        step(self.rest.len() - rest.len());
         self.rest = rest;
-        Some(token)
+        start.map(|_| token)
     }
+}
+
+/// The expected token as a number, and one that has read its first `seen` bytes and then `next`; none if that cannot
+/// become the same number.
+///
+/// Read only now, and at most once for a token: as long as two texts are the same, neither is looked at as a number.
+fn other<'e>(
+    rule: TokenRule,
+    expected: &'e [u8],
+    seen: usize,
+    next: &[u8],
+) -> Option<(Expected<'e>, Number<'e>)> {
+    let number = rule.number(expected)?;
+    let mut actual = Number::new(number.integer.unwrap_or_default());
+    (actual.read(&expected[..seen]) && actual.read(next)).then_some((number, actual))
 }

@@ -6,13 +6,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use roundhouse_proto::{Audit, Digest, Execution, Verdict};
+use roundhouse_proto::{Audit, Comparator, Digest, Execution, Verdict};
 
 use super::*;
 use crate::evaluate::audit::Sample;
 use crate::evaluate::course::{Course, Hold, Rules, Verdicts, not_run};
 use crate::evaluate::fake::{
-    Answer, Asked, FakeCages, broken, echo_cases, failed, killed, not_served, work, wrote,
+    Answer, Asked, FakeCages, broken, echo_cases, ended, failed, killed, not_served, work, wrote,
 };
 
 const PROGRAM: &[u8] = b"p";
@@ -79,6 +79,7 @@ fn judge(
         work,
         program: text(PROGRAM),
         tests: &echo_cases(inputs),
+        checker: None,
         around: &surroundings(),
         is_stopped: &|| false,
     };
@@ -252,6 +253,7 @@ fn a_time_out_beside_another_program_is_repeated_alone() {
         work: &work(),
         program: text(PROGRAM),
         tests: &echo_cases(&["a"]),
+        checker: None,
         around: &around,
         is_stopped: &|| false,
     };
@@ -301,6 +303,7 @@ fn a_stopped_evaluation_begins_no_other_case() {
         work: &work(),
         program: text(PROGRAM),
         tests: &echo_cases(&["a", "b"]),
+        checker: None,
         around: &surroundings(),
         is_stopped: &|| stop.get(),
     };
@@ -322,6 +325,7 @@ fn another_program_between_two_cases_makes_the_first_one_be_loaded_again() {
         work: &work,
         program: text(PROGRAM),
         tests: &tests,
+        checker: None,
         around: &around,
         is_stopped: &|| false,
     };
@@ -443,6 +447,7 @@ fn equal_text_is_loaded_once_for_two_judgings_in_one_cage() {
             work: &work(),
             program: text(PROGRAM),
             tests: &echo_cases(&["1"]),
+            checker: None,
             around: &surroundings(),
             is_stopped: &|| false,
         };
@@ -483,6 +488,167 @@ fn case_of_a_function_passes_by_the_drivers_word_only() {
         .map(|case| case.stdout.head.as_str())
         .collect();
     assert_eq!(shown, ["", "[1, 2]", "", "", "", ""]);
+}
+
+/// Judges the program `p`, whose outputs the checker `c` decides about.
+fn judge_checked(
+    ignore_exit_status: bool,
+    inputs: &[&str],
+    script: impl Fn(&Asked<'_>) -> Answer + Send + Sync + 'static,
+) -> (Verdicts, Vec<String>) {
+    let work = EvaluateWork {
+        comparator: Comparator::Checker {
+            program: Digest::of(b"c"),
+        },
+        ignore_exit_status,
+        ..work()
+    };
+    let cages = FakeCages::new(script);
+    let mut seat = Seat::start(Arc::new(cages.clone()), None).unwrap();
+    let judge = Judge {
+        work: &work,
+        program: text(PROGRAM),
+        tests: &echo_cases(inputs),
+        checker: Some(b"c"),
+        around: &surroundings(),
+        is_stopped: &|| false,
+    };
+    let verdicts = follow(&judge, &mut seat, &mut |_| {}).unwrap();
+    (verdicts, cages.log())
+}
+
+/// A program that writes `out`, and a checker that ends with this status.
+fn ends(asked: &Asked<'_>, status: i32, stderr: &str) -> Answer {
+    if asked.program == "p" {
+        return wrote(&format!("out of {}", asked.input));
+    }
+    let end = RunEnd {
+        stderr_tail: stderr.as_bytes().to_vec(),
+        ..ended(Ended::Exit(status))
+    };
+    Ok(("noise".to_owned(), end))
+}
+
+#[test]
+fn checker_gets_input_output_and_expected_output_after_the_program_is_gone_and_before_the_next_is_loaded() {
+    let (report, log) = judge_checked(false, &["a", "b"], |asked| {
+        let beside = |input: &str| {
+            [
+                ("input.txt", input),
+                ("output.txt", &format!("out of {input}")),
+                ("expected.txt", input),
+            ]
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        };
+        match asked.program {
+            "c" if asked.input.is_empty() && asked.beside == beside("a") => ends(asked, 0, ""),
+            "c" if asked.input.is_empty() && asked.beside == beside("b") => ends(asked, 1, ""),
+            "p" if asked.beside.is_empty() => ends(asked, 0, ""),
+            _ => broken(),
+        }
+    });
+    assert_eq!(verdicts(&report), "AC WA");
+    let shown: Vec<_> = report
+        .cases
+        .iter()
+        .map(|case| case.stdout.head.as_str())
+        .collect();
+    assert_eq!(shown, ["out of a", "out of b"]);
+    let checked = [
+        "load c",
+        "add input.txt",
+        "add output.txt",
+        "add expected.txt",
+        "check",
+    ];
+    let expected = [
+        &["start", "load p", "run a"][..],
+        &checked,
+        &["load p", "run b"],
+        &checked,
+    ];
+    assert_eq!(log, expected.concat());
+}
+
+#[test]
+fn checker_is_not_asked_about_a_program_that_has_another_verdict() {
+    let script = |asked: &Asked<'_>| match (asked.program, asked.input) {
+        ("p", "late") => killed(Crossed::Cpu, 1001, 1001),
+        ("p", "big") => killed(Crossed::Output, 1, 1),
+        ("p", "fails") => failed("Traceback (most recent call last):\nValueError\n"),
+        _ => ends(asked, 0, ""),
+    };
+    let inputs = ["late", "big", "fails", "ok"];
+    let (report, log) = judge_checked(false, &inputs, script);
+    assert_eq!(verdicts(&report), "TLE OLE RE AC");
+    assert_eq!(log.iter().filter(|line| *line == "check").count(), 1);
+    let (report, log) = judge_checked(true, &inputs, script);
+    assert_eq!(verdicts(&report), "TLE OLE AC AC");
+    assert_eq!(log.iter().filter(|line| *line == "check").count(), 2);
+}
+
+#[test]
+fn checker_that_fails_is_an_internal_error_with_its_reason_and_is_asked_once() {
+    let (report, log) = judge_checked(false, &["a", "b", "c", "d"], |asked| {
+        ends(asked, 3, "cannot read\n")
+    });
+    assert_eq!(verdicts(&report), "IE IE IE [IE]");
+    assert_eq!(
+        report.cases[0].stderr_tail,
+        "not judged: the checker ended with status 3, expected 0 for right or 1 for wrong: cannot read"
+    );
+    assert_eq!(log.iter().filter(|line| line.starts_with("start")).count(), 1);
+    assert_eq!(log.iter().filter(|line| *line == "check").count(), 3);
+}
+
+#[test]
+fn cage_that_fails_under_the_checker_is_replaced_and_the_case_tried_again() {
+    let checks = AtomicU32::new(0);
+    let (report, log) = judge_checked(false, &["a"], move |asked| match asked.program {
+        "c" if checks.fetch_add(1, Ordering::Relaxed) == 0 => broken(),
+        _ => ends(asked, 0, ""),
+    });
+    assert_eq!(verdicts(&report), "AC");
+    let once = [
+        "start",
+        "load p",
+        "run a",
+        "load c",
+        "add input.txt",
+        "add output.txt",
+        "add expected.txt",
+        "check",
+    ];
+    assert_eq!(log, [once, once].concat());
+}
+
+#[test]
+fn time_out_repeated_alone_is_checked_beside_others() {
+    let runs = AtomicU32::new(0);
+    let (report, log) = judge_checked(false, &["a"], move |asked| {
+        match asked.program == "p" && runs.fetch_add(1, Ordering::Relaxed) == 0 {
+            true => killed(Crossed::Wall, 900, 6000),
+            false => ends(asked, 1, ""),
+        }
+    });
+    assert_eq!(verdicts(&report), "WA");
+    assert_eq!(log[..4], ["start", "load p", "run a", "run a"]);
+}
+
+#[test]
+fn checker_without_its_text_judges_nothing() {
+    let checked = EvaluateWork {
+        comparator: Comparator::Checker {
+            program: Digest::of(b"c"),
+        },
+        ..work()
+    };
+    let (report, _) = judge(&checked, &["a"], |asked| wrote(asked.input));
+    assert_eq!(verdicts(&report), "IE");
+    assert_eq!(
+        report.cases[0].stderr_tail,
+        "not judged: the checker's text is not there"
+    );
 }
 
 #[test]

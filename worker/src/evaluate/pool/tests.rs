@@ -37,6 +37,7 @@ fn evaluation(program: &'static str, inputs: &[&str], priority: Priority) -> Eva
         },
         program: Bytes::from_static(program.as_bytes()),
         tests: Arc::new(echo_cases(inputs)),
+        checker: None,
         priority,
         cancellation: Cancellation::default(),
     }

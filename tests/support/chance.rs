@@ -2,14 +2,16 @@
 
 /// A generator of numbers: the same seed gives the same ones.
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The generator of this seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,22 +20,24 @@ impl Chance {
     }
 
     /// A number in `0..n`; 0 if `n` is.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         let n = u64::try_from(n.max(1)).expect("a length fits");
-        usize::try_from(self.next() % n).expect("it is below a length")
+        usize::try_from(self.number() % n).expect("it is below a length")
     }
 
     /// A number in `least..=most`.
-    pub(crate) fn between(&mut self, least: u32, most: u32) -> u32 {
+    pub fn between(&mut self, least: u32, most: u32) -> u32 {
         let span = u64::from(most - least) + 1;
-        least + u32::try_from(self.next() % span).expect("it is below a span of such numbers")
+        least + u32::try_from(self.number() % span).expect("it is below a span of such numbers")
     }
 
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
+    /// Whether the one of `n` cases is there; always if `n` is 0.
+    pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
+    /// One of them; none if there is none.
+    pub fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
         let at = self.below(of.len());
         of.get(at).cloned()
     }
