@@ -181,7 +181,9 @@ pub(super) fn within_namespaces(
     };
     drop(empty);
     sys::unshare(libc::CLONE_NEWPID).step("make the programs' pid namespace")?;
-    let reaper = Reaper::start(proc.as_ref()).step("fork the reaper")?;
+    // Only the filter keeps a program from making processes that are no descendants of it.
+    let listing = proc.as_ref().filter(|_| layers.has(Layer::SystemCallFilter));
+    let reaper = Reaper::start(listing).step("fork the reaper")?;
     let roster = match nursery {
         None => None,
         Some(nursery) => {

@@ -178,6 +178,8 @@ fn less_than_two_walls_is_graded_as_less() {
         assert!(found.starts_with(grade), "{taken} of {user}: {found}: {reason}");
         assert_eq!(said, format!("{STILL_WORKS}{STILL_WORKS}"), "{taken} of {user}");
         assert!(reason.contains(why), "{taken} of {user}: {reason}");
+        let (_, said, reason) = under(taken, user, &["sibling"]);
+        assert_eq!(said, format!("done\n{STILL_WORKS}"), "{taken} of {user}: {reason}");
     }
 }
 
