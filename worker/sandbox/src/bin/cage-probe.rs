@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use poorer_host::{under, within_own_users};
+use poorer_host::{serve_under, under, within_own_users};
 use roundhouse_sandbox::enter_if_cage;
 
 /// Longest wait for a connection that must not come about.
@@ -308,6 +308,7 @@ fn perform(words: &[&str]) {
         ["talk"] => talk(),
         ["devices"] => devices(),
         ["under", taken, user, words @ ..] => under(taken, user.parse().unwrap(), words),
+        ["serve-under", taken, user] => serve_under(taken, user.parse().unwrap()),
         ["within-own-users", user, words @ ..] => within_own_users(user.parse().unwrap(), words),
         other => panic!("unknown words: {other:?}"),
     }

@@ -349,7 +349,7 @@ fn other_limits_replace_a_server() {
             };
             let (_, said) = stand.fork(server, b"", limits).unwrap();
             let cpu_s = cpu_ms / 1000 + 1;
-            assert_eq!(said, format!("stack {mebibytes} MiB, cpu {cpu_s} s, core 0\n"));
+            assert_eq!(said, format!("stack {mebibytes} MiB, cpu {cpu_s} s, core 1\n"));
         }
     }
 }
