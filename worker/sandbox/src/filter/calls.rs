@@ -230,7 +230,9 @@ pub(super) const GROUPS: &[Group] = &[
         ],
     },
     // No other socket, of whatever family: network namespaces do not hold vsock and the kernel's cryptography, and
-    // Landlock holds no family but two. `setsockopt` would load filters of its own into the kernel.
+    // Landlock holds no family but two. `setsockopt` would load filters of its own into the kernel. Not even a named
+    // Unix socket inside namespaces, which pools of processes ask for where they do not fork: the runtime's directories
+    // are the host's, and that they are read-only keeps nobody from connecting to a server's socket that lies there.
     Group {
         rule: Rule::Refuse,
         calls: &[
