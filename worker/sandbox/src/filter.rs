@@ -268,6 +268,8 @@ mod tests {
         ] {
             assert_eq!(on(libc::SYS_clone, &[flags(new | libc::SIGCHLD)]), REFUSE);
         }
+        let sibling = flags(libc::CLONE_PARENT | libc::SIGCHLD);
+        assert_eq!(on(libc::SYS_clone, &[sibling]), REFUSE);
         let stream = flags(libc::SOCK_STREAM | libc::SOCK_CLOEXEC);
         assert_eq!(on(libc::SYS_socketpair, &[1, stream]), ALLOW);
         assert_eq!(on(libc::SYS_socketpair, &[1, flags(libc::SOCK_SEQPACKET)]), ALLOW);

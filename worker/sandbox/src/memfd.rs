@@ -5,7 +5,11 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, open};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fchmod, fcntl_add_seals, memfd_create, open};
+use rustix::io::Errno;
+
+/// Tries to open an input that programs close to their user meanwhile.
+const OPENED_AFTER_TRIES: u32 = 100;
 
 /// Puts `bytes` into a file in memory that can no longer be written, grown, shrunk or unsealed.
 ///
@@ -32,7 +36,15 @@ pub fn seal(bytes: &[u8]) -> io::Result<OwnedFd> {
 /// When `/proc` is not there or the file cannot be opened.
 pub fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    for _ in 1..OPENED_AFTER_TRIES {
+        match open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // Programs of a worker that is not root are its own user, to whom the file belongs: no seal keeps them from
+            // changing its mode, and the next run needs it as well.
+            Err(Errno::ACCESS) => fchmod(fd, Mode::RUSR)?,
+            opened => return Ok(opened?),
+        }
+    }
+    Err(Errno::ACCESS.into())
 }
 
 #[cfg(test)]

@@ -5,3 +5,4 @@ mod hostile;
 mod load;
 mod published;
 mod stand;
+mod tricks;

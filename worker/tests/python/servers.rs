@@ -197,3 +197,16 @@ fn the_real_sitecustomize_is_still_found() {
     }
     assert!(!stand.run_plainly(b"").stdout.is_empty());
 }
+
+#[test]
+fn a_long_program_takes_no_more_memory_than_by_itself() {
+    let stand = Stand::of(None);
+    let texts: String = (0..100_000).map(|number| format!("'text {number}', ")).collect();
+    let program = format!("texts = [{texts}]\nprint(len(texts))\n");
+    let [fast, natural] = FORKED.map(|mode| {
+        let mut server = ready(&stand, mode, &program);
+        server.run(b"").memory_bytes
+    });
+    // What a forked process has is counted as its own from the start; a third more is what machines differ by.
+    assert!(fast < natural + natural / 3, "{fast} instead of {natural} bytes");
+}

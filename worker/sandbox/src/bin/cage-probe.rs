@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use poorer_host::{under, within_own_users};
+use poorer_host::{serve_under, under, within_own_users};
 use roundhouse_sandbox::enter_if_cage;
 
 /// Longest wait for a connection that must not come about.
@@ -74,6 +74,14 @@ fn perform(words: &[&str]) {
         },
         ["daemon"] => {
             if fork() == 0 {
+                wait_for_ever();
+            }
+            say("done");
+        }
+        ["sibling"] => {
+            let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as libc::c_ulong;
+            // SAFETY: without a stack of its own and any other place this is a plain fork; one thread.
+            if unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } == 0 {
                 wait_for_ever();
             }
             say("done");
@@ -300,6 +308,7 @@ fn perform(words: &[&str]) {
         ["talk"] => talk(),
         ["devices"] => devices(),
         ["under", taken, user, words @ ..] => under(taken, user.parse().unwrap(), words),
+        ["serve-under", taken, user] => serve_under(taken, user.parse().unwrap()),
         ["within-own-users", user, words @ ..] => within_own_users(user.parse().unwrap(), words),
         other => panic!("unknown words: {other:?}"),
     }

@@ -61,6 +61,10 @@ const NEW_NAMESPACES: u32 = (CLONE_NEWNS
     | CLONE_NEWPID
     | CLONE_NEWNET) as u32;
 
+/// What `clone` may not be asked for. A sibling of the program would be a child of the init or of a fork server: nobody
+/// would look for it there when the program has ended, and it would live on beside the next one.
+const NO_CHILD: u32 = NEW_NAMESPACES | CLONE_PARENT as u32;
+
 /// A device's kind of file has one of these two and no bit besides; what is no device has another.
 const KINDS_BUT_DEVICES: &[u32] = &[0, S_IFREG, S_IFIFO, S_IFSOCK, S_IFDIR, S_IFLNK];
 
@@ -133,10 +137,11 @@ pub(super) const GROUPS: &[Group] = &[
             FUTEX_WAIT, FUTEX_REQUEUE, SYS_restart_syscall, SYS_sched_yield, SYS_pidfd_open,
         ],
     },
-    // No process in namespaces of its own, over which it would have every capability. The flags of `clone3` are in
-    // memory, where a filter cannot read them: every C library falls back to `clone` when it does not exist.
+    // Children only, and none in namespaces of its own, over which it would have every capability. The flags of
+    // `clone3` are in memory, where a filter cannot read them: every C library falls back to `clone` when it does not
+    // exist.
     Group {
-        rule: Rule::When(&[check(0, NEW_NAMESPACES, &[0])], EPERM),
+        rule: Rule::When(&[check(0, NO_CHILD, &[0])], EPERM),
         calls: &[SYS_clone],
     },
     Group {
@@ -225,7 +230,9 @@ pub(super) const GROUPS: &[Group] = &[
         ],
     },
     // No other socket, of whatever family: network namespaces do not hold vsock and the kernel's cryptography, and
-    // Landlock holds no family but two. `setsockopt` would load filters of its own into the kernel.
+    // Landlock holds no family but two. `setsockopt` would load filters of its own into the kernel. Not even a named
+    // Unix socket inside namespaces, which pools of processes ask for where they do not fork: the runtime's directories
+    // are the host's, and that they are read-only keeps nobody from connecting to a server's socket that lies there.
     Group {
         rule: Rule::Refuse,
         calls: &[

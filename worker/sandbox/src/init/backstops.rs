@@ -16,6 +16,11 @@ const FILES_MAX: u64 = 256;
 /// Files that the init itself may hold open.
 const INIT_FILES_MAX: u64 = 1024;
 
+/// What keeps the kernel from writing down the memory of who crashed. It writes none that does not fit a page; but where
+/// it hands them to a program of the host, which is then started as the host's root, it asks for this very number and
+/// takes 0 for no reason not to.
+const NO_CORE_BYTES: u64 = 1;
+
 /// Whether somebody looks at what memory a program's processes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Memory {
@@ -56,7 +61,7 @@ pub(super) fn of_program(
 /// The limits of the init, which its children inherit.
 pub(super) fn of_init() -> [ResourceLimit; 3] {
     [
-        fixed(libc::RLIMIT_CORE, 0),
+        fixed(libc::RLIMIT_CORE, NO_CORE_BYTES),
         fixed(libc::RLIMIT_MSGQUEUE, 0),
         fixed(libc::RLIMIT_NOFILE, INIT_FILES_MAX),
     ]

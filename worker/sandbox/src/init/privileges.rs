@@ -217,6 +217,26 @@ pub(super) fn seal_init() -> io::Result<()> {
     Ok(())
 }
 
+/// Calls `limit`, which sets limits of a program's process. Where that is refused it is called again with the program's
+/// real ids: the kernel lets root without `CAP_SYS_RESOURCE` limit no other user. Nobody can signal the init meanwhile,
+/// for no program can name it.
+///
+/// # Errors
+/// When the ids cannot be changed, or not back.
+pub(super) fn set_limits(program: Option<Identity>, limit: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    let (Some(program), true) = (program, limit().is_err_and(|error| refused(&error))) else {
+        // A process that has ended needs no limit.
+        return Ok(());
+    };
+    let (user, group) = (geteuid(), getegid());
+    set_thread_res_gid(Gid::from_raw(program.group), group, group)?;
+    set_thread_res_uid(Uid::from_raw(program.user), user, user)?;
+    let _ = limit();
+    set_thread_res_gid(group, group, group)?;
+    Ok(set_thread_res_uid(user, user, user)?)
+}
+
 fn become_identity(identity: Identity) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(identity.user), Gid::from_raw(identity.group));
     set_thread_groups(&[])?;

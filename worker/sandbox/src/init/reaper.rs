@@ -71,7 +71,8 @@ impl Used {
 }
 
 impl Reaper {
-    /// Forks it. The caller's next child is pid 1 of a new namespace. `proc` shows the caller's namespace.
+    /// Forks it. The caller's next child is pid 1 of a new namespace. `proc` shows the caller's namespace; without it the
+    /// reaper is asked at the end of each run.
     pub(super) fn start(proc: Option<&OwnedFd>) -> io::Result<Self> {
         let used = Used(SharedNumbers::new()?);
         let (ours, theirs) = channel::pair()?;
@@ -138,8 +139,8 @@ impl Reaper {
         }
     }
 
-    /// Whether nothing is left for sure. Without the run's first process all that is left descends from the reaper;
-    /// a list that is empty is so in one instant, and then nobody is there who could change it.
+    /// Whether nothing is left for sure. Without the run's first process all that is left descends from the reaper,
+    /// because no program may make a process that is not its child (`filter::calls`); a list that is empty is so in one instant, and then nobody is there who could change it.
     fn has_no_children(&self) -> bool {
         let Some(children) = &self.children else {
             return false;

@@ -19,7 +19,7 @@ use crate::cage::Holds;
 use crate::channel::{self, Channel};
 use crate::message::Setup;
 use crate::run::RunLimits;
-use crate::sys::{ProcessId, ResourceLimit};
+use crate::sys::{Identity, ProcessId, ResourceLimit};
 
 /// Most processes that servers of one post are at a time: the one that serves, the spare, and one not yet reaped of
 /// each.
@@ -56,6 +56,8 @@ pub(super) struct Order<'a> {
     pub(super) resources: &'a [ResourceLimit],
     /// How many processes the program's user may have beside the servers.
     pub(super) processes: u64,
+    /// Whom a program is, where it is somebody else than the init.
+    pub(super) identity: Option<Identity>,
     pub(super) files: [BorrowedFd<'a>; 3],
 }
 
@@ -163,7 +165,7 @@ impl Roster {
         let server = self.posts[order.post].serving.as_mut();
         Ok((
             match (ready, server) {
-                (Asked::Yes, Some(server)) => asked(server.run(&order.files, bound))?,
+                (Asked::Yes, Some(server)) => asked(server.run(&order.files, bound, order.identity))?,
                 (Asked::Gone, _) | (_, None) => Asked::Gone,
             },
             now,

@@ -181,7 +181,9 @@ pub(super) fn within_namespaces(
     };
     drop(empty);
     sys::unshare(libc::CLONE_NEWPID).step("make the programs' pid namespace")?;
-    let reaper = Reaper::start(proc.as_ref()).step("fork the reaper")?;
+    // Only the filter keeps a program from making processes that are no descendants of it.
+    let listing = proc.as_ref().filter(|_| layers.has(Layer::SystemCallFilter));
+    let reaper = Reaper::start(listing).step("fork the reaper")?;
     let roster = match nursery {
         None => None,
         Some(nursery) => {
@@ -514,6 +516,7 @@ impl Init {
             limits,
             resources: &resources,
             processes,
+            identity: self.identity,
             files: files.each_ref().map(OwnedFd::as_fd),
         };
         let unserved = |census: &Census, fault| match fault {
@@ -532,10 +535,11 @@ impl Init {
             }
         };
         self.census.set_own(roster.processes());
-        for limit in backstops::of_fork(&limits, self.processes(&limits)) {
-            // One that has ended already needs none.
-            let _ = limit.set_for(begun.pid);
-        }
+        let of_fork = backstops::of_fork(&limits, self.processes(&limits));
+        privileges::set_limits(self.identity, || {
+            of_fork.iter().try_for_each(|limit| limit.set_for(begun.pid))
+        })
+        .map_err(Lost::Failed)?;
         let server = self.roster.as_ref().map(|roster| roster.server(server as usize));
         let server = match server {
             Some(Ok(server)) => server,

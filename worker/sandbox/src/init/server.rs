@@ -47,10 +47,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::privileges;
 use super::watch::{Lost, Wish, hear};
 use crate::channel::{self, Channel, can_be_read, timespec};
 use crate::run::RunLimits;
-use crate::sys::{self, ProcessId, StartReport, Wait, Waited};
+use crate::sys::{self, Identity, ProcessId, StartReport, Wait, Waited};
 
 /// Longest wait for a server to get ready, to read the program, or to fork. Somebody waits for the run meanwhile, and
 /// another way to start it is at hand.
@@ -181,12 +182,18 @@ impl Server {
 
     /// Tells it to run once, with a fork that may not make its user have more processes than `bound`. Its own hard
     /// limit has room for what may become of the cage's own processes; its fork's is set when that is known.
-    pub(super) fn run(&mut self, files: &[BorrowedFd<'_>; 3], bound: u64) -> io::Result<()> {
+    pub(super) fn run(
+        &mut self,
+        files: &[BorrowedFd<'_>; 3],
+        bound: u64,
+        identity: Option<Identity>,
+    ) -> io::Result<()> {
         if self.bound != bound {
-            // One that is gone is noticed by the next line.
-            if sys::set_soft_limit(self.pid, libc::RLIMIT_NPROC, bound).is_ok() {
-                self.bound = bound;
-            }
+            // One that is gone is noticed by what is sent.
+            privileges::set_limits(identity, || {
+                sys::set_soft_limit(self.pid, libc::RLIMIT_NPROC, bound)
+            })?;
+            self.bound = bound;
         }
         channel::send(self.socket.as_fd(), b"R", files)
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use roundhouse_sandbox::{CageError, Crossed, Ended, Flow, Run, RunLimits, Start, seal};
 
+use crate::life::pids_below;
 use crate::stand::{LIMITS, stand};
 
 /// How much later than its limit a run may end on a busy host.
@@ -256,6 +257,16 @@ fn a_daemon_that_holds_standard_output_does_not_hold_the_run() {
         (Ended::Exit(0), None, "done\n")
     );
     assert!(end.wall_ms < 2_000, "{} ms", end.wall_ms);
+}
+
+#[test]
+fn a_sibling_of_the_program_does_not_outlive_it() {
+    let Some(mut stand) = stand("a_sibling_of_the_program_does_not_outlive_it") else {
+        return;
+    };
+    let before = pids_below(stand.cage.pid());
+    assert_eq!(stand.say(&["sibling"]), "done");
+    assert_eq!(pids_below(stand.cage.pid()), before);
 }
 
 #[test]

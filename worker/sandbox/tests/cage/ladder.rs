@@ -76,6 +76,28 @@ fn root_without_user_namespaces_keeps_the_other_namespaces_and_no_program_is_roo
 }
 
 #[test]
+fn forks_have_limits_of_their_own_whoever_made_their_cage() {
+    if !grants_all("forks_have_limits_of_their_own_whoever_made_their_cage") {
+        return;
+    }
+    for (taken, user) in [("nothing", ROOT), ("users", ROOT), ("nothing", USER)] {
+        let output = Command::new(PROBE)
+            .args(["serve-under", taken, &user.to_string()])
+            .output()
+            .unwrap();
+        let of_a_server = ["1: false", "2: true", "stack 256 MiB, cpu 3 s, core 1"];
+        let expected = [&of_a_server[..], &of_a_server, &["Namespaces"]].concat();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            said.lines().collect::<Vec<_>>(),
+            expected,
+            "{taken} of {user}: {why}"
+        );
+    }
+}
+
+#[test]
 fn the_hosts_bound_on_user_namespaces_is_left_as_it_was() {
     if !grants_all("the_hosts_bound_on_user_namespaces_is_left_as_it_was") {
         return;
@@ -178,6 +200,12 @@ fn less_than_two_walls_is_graded_as_less() {
         assert!(found.starts_with(grade), "{taken} of {user}: {found}: {reason}");
         assert_eq!(said, format!("{STILL_WORKS}{STILL_WORKS}"), "{taken} of {user}");
         assert!(reason.contains(why), "{taken} of {user}: {reason}");
+        let (_, said, reason) = under(taken, user, &["sibling"]);
+        assert_eq!(
+            said,
+            format!("done\n{STILL_WORKS}"),
+            "{taken} of {user}: {reason}"
+        );
     }
 }
 

@@ -16,6 +16,9 @@ import zygote
 EXTRA_DEPTH = 1
 # `compile` gives a tree and no code.
 ONLY_TREE = 0x400
+# A longer program is not looked through for imports: its tree takes far more memory than its code, which is all that a
+# fresh interpreter has, and every run would be charged for it.
+TREE_BYTES_MAX = 64 << 10
 # A file of the program's own has one of these numbers, if any is open: the lowest free one is always taken.
 OWN_FILES = range(3, 8)
 # Modules whose import nobody can see but by what they offer: they print nothing, start nothing, keep no time and no
@@ -67,12 +70,13 @@ def serve():
         code = compiled(source, path, 0, text)
     except BaseException as error:
         link.refuse("it does not compile: " + type(error).__name__)
-    try:
-        tree = compiled(source, path, ONLY_TREE, Text())
-    except RecursionError:
-        # Too deep for a tree, not for code.
-        tree = None
-    import_quietly(tree, link)
+    if len(source) <= TREE_BYTES_MAX:
+        try:
+            import_quietly(compiled(source, path, ONLY_TREE, Text()), link)
+        except RecursionError:
+            # Too deep for a tree, not for code.
+            pass
+    del source
     numpy_random = sys.modules.get("numpy.random")
     sys.setrecursionlimit(sys.getrecursionlimit() + EXTRA_DEPTH)
     # Nobody looks: what is here already need not be gone through, and so copied, in every run.
@@ -116,7 +120,7 @@ def compiled(source, path, flags, text):
 
 def import_quietly(tree, link):
     """Imports, in order, what the program imports in any case and nobody can see."""
-    for statement in tree.body if tree is not None else ():
+    for statement in tree.body:
         kind = type(statement).__name__
         if kind == "Import":
             modules = [alias.name for alias in statement.names]

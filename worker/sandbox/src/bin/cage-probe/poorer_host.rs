@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use roundhouse_sandbox::{Cage, Flow, Run, RunLimits, Start, seal};
 
-use crate::worker::{LIMITS, config};
+use crate::worker::{LIMITS, config, limits_of_forks};
 use crate::{fork, say};
 
 /// Becomes a user, takes rights away, makes a cage, runs the words in it.
@@ -16,6 +16,13 @@ pub(crate) fn under(taken: &str, user: u32, words: &[&str]) {
     become_user(user);
     take_away(taken);
     worker(words);
+}
+
+/// The same with fork servers; says what limits their forks have.
+pub(crate) fn serve_under(taken: &str, user: u32) {
+    become_user(user);
+    take_away(taken);
+    limits_of_forks();
 }
 
 /// Makes a cage and runs the words in it; says how well it holds and what they said.

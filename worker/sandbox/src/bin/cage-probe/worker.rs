@@ -182,6 +182,27 @@ pub(crate) fn serve_as_any_user() {
     say(&format!("{:?}", cage.containment().level));
 }
 
+/// Says what limits the forks of both servers have.
+pub(crate) fn limits_of_forks() {
+    let mut cage = Cage::start(&serving()).unwrap();
+    for server in [0, 1] {
+        for processes in [1, 2] {
+            let limits = RunLimits { processes, ..LIMITS };
+            cage.load("words", b"fork-once").unwrap();
+            let (_, said) = run(&mut cage, Start::Fork(server), limits);
+            say(&format!("{processes}: {}", said.trim_end()));
+        }
+        let limits = RunLimits {
+            cpu_ms: 2_000,
+            ..LIMITS
+        };
+        cage.load("words", b"limits").unwrap();
+        let (_, said) = run(&mut cage, Start::Fork(server), limits);
+        say(said.trim_end());
+    }
+    say(&format!("{:?}", cage.containment().level));
+}
+
 /// Says how long things take, in microseconds; the median of `count`.
 pub(crate) fn measure(count: usize) {
     let mut made = Vec::new();
