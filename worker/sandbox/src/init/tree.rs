@@ -20,7 +20,7 @@ use rustix::mount::{
     unmount,
 };
 
-use super::{Refusal, Step};
+use super::{Refusal, Step, own_proc};
 use crate::message::Setup;
 use crate::sys::{self, Below};
 
@@ -110,6 +110,11 @@ pub(super) fn enter(setup: &Setup, texts: Option<OwnedFd>) -> Result<ScratchDire
     // POSIX semaphores and shared memory are files below /dev/shm; the scratch's bound holds for them.
     make_directory(&root, Path::new("dev")).step("make `/dev`")?;
     symlinkat("/tmp", &root, "dev/shm").step("link `/dev/shm`")?;
+    // Empty until the programs' namespace is there, and for good where it cannot be shown.
+    make_directory(&root, inside(Path::new(own_proc::PLACE))).step("make `/proc`")?;
+    for (link, target) in own_proc::LINKS {
+        symlinkat(target, &root, link).step(&format!("link `/{link}`"))?;
+    }
 
     if let Some(texts) = texts {
         write_server_files(&root, setup, texts).step(&format!("fill `{SERVERS}`"))?;

@@ -10,5 +10,6 @@ mod forks;
 mod groups;
 mod ladder;
 mod life;
+mod own_proc;
 mod stand;
 mod walls;
