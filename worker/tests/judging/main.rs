@@ -3,5 +3,6 @@
 
 mod hostile;
 mod load;
+mod named_files;
 mod published;
 mod stand;
