@@ -31,6 +31,9 @@ async fn programs_that_open_their_standard_files_by_name_are_right_in_every_star
             );
             assert_right(&pool, &program, &sum, start).await;
         }
+        // No start leaves a file of its own open.
+        let list = "import os\nn = input()\nif sorted(os.listdir('/dev/fd')) == ['0', '1', '2', '3']:\n    print(sum(map(int, input().split())))\n";
+        assert_right(&pool, list, &sum, start).await;
         // Left open: what it holds is written when the interpreter ends.
         let held = "out = open('/dev/stdout', 'w')\nprint(sum(map(int, open('/dev/stdin').read().split()[1:])), file=out)\n";
         assert_right(&pool, held, &sum, start).await;

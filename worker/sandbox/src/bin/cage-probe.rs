@@ -39,7 +39,7 @@ fn main() {
         ["many", count] => worker::many(count.parse().unwrap()),
         ["many-forks", count] => worker::many_forks(count.parse().unwrap()),
         ["serve-as-any-user"] => worker::serve_as_any_user(),
-        ["measure", count] => worker::measure(count.parse().unwrap()),
+        ["measure", count, runtime @ ..] => worker::measure(count.parse().unwrap(), runtime),
         words => perform(words),
     }
 }

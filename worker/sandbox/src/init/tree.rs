@@ -5,6 +5,7 @@
 //! `/root` is reached here and only here), then the host's tree is let go. A runtime path is shown as the host
 //! resolves it: symbolic links on the way are made again, the directory or file at its end is mounted.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -94,14 +95,15 @@ pub(super) fn enter(setup: &Setup, texts: Option<OwnedFd>) -> Result<ScratchDire
     });
     let root = new_tmpfs(bytes, ROOT_INODES, plain).step("make the root file system")?;
     attach(root.as_fd(), CWD, Path::new(STAGE)).step("attach the root file system")?;
+    let mut made = Made::default();
     for (path, clone) in &mounts {
-        let place =
-            mount_point(&root, path, clone).step(&format!("make a place for `{}`", path.display()))?;
+        let place = mount_point(&root, path, clone, &mut made)
+            .step(&format!("make a place for `{}`", path.display()))?;
         attach(clone.as_fd(), root.as_fd(), &place).step(&format!("attach `{}`", path.display()))?;
     }
     for (link, target) in &plan.links {
         let name = inside(link);
-        make_parents(&root, name).step(&format!("make a place for `{}`", link.display()))?;
+        make_parents(&root, name, &mut made).step(&format!("make a place for `{}`", link.display()))?;
         match symlinkat(target, &root, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(Refusal::of(format!("link `{}`", link.display()), error)),
@@ -238,9 +240,12 @@ struct Plan {
 impl Plan {
     fn of(runtime: &[Vec<u8>]) -> Result<Self, Refusal> {
         let (mut mounts, mut links) = (Vec::new(), Vec::new());
+        let mut known = BTreeSet::new();
         for path in runtime {
             let path = Path::new(OsStr::from_bytes(path));
-            if let Some(real) = resolve(path, &mut links).step(&format!("resolve `{}`", path.display()))? {
+            if let Some(real) =
+                resolve(path, &mut links, &mut known).step(&format!("resolve `{}`", path.display()))?
+            {
                 if is_own(&real) {
                     let why = "the cage has its own files there";
                     return Err(Refusal::of(
@@ -261,8 +266,13 @@ impl Plan {
 }
 
 /// The real path of `path` and, in `links`, every link on the way; `None` when it does not exist or this user may not
-/// reach it, so that no program could have used it either.
-fn resolve(path: &Path, links: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<Option<PathBuf>> {
+/// reach it, so that no program could have used it either. `known` are directories on the way of paths before it: an
+/// interpreter's modules are hundreds of paths in one directory.
+fn resolve(
+    path: &Path,
+    links: &mut Vec<(PathBuf, PathBuf)>,
+    known: &mut BTreeSet<PathBuf>,
+) -> io::Result<Option<PathBuf>> {
     if !path.is_absolute() {
         return Err(io::Error::other("a runtime path is absolute"));
     }
@@ -276,6 +286,10 @@ fn resolve(path: &Path, links: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<Optio
             continue;
         }
         let next = real.join(&name);
+        if known.contains(&next) {
+            real = next;
+            continue;
+        }
         let kind = match std::fs::symlink_metadata(&next) {
             Ok(metadata) => metadata.file_type(),
             Err(error) => match error.kind() {
@@ -284,6 +298,9 @@ fn resolve(path: &Path, links: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<Optio
             },
         };
         if !kind.is_symlink() {
+            if kind.is_dir() {
+                known.insert(next.clone());
+            }
             real = next;
             continue;
         }
@@ -317,31 +334,35 @@ fn inside(path: &Path) -> &Path {
 }
 
 /// Makes the directory or empty file on which `mount` will stand; returns its path below the root.
-fn mount_point(root: &OwnedFd, path: &Path, mount: &OwnedFd) -> io::Result<PathBuf> {
+fn mount_point(root: &OwnedFd, path: &Path, mount: &OwnedFd, made: &mut Made) -> io::Result<PathBuf> {
     let place = inside(path);
     let kind = FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode);
+    make_parents(root, place, made)?;
     if kind == FileType::Directory {
-        make_parents(root, place)?;
         make_directory(root, place)?;
     } else {
-        make_parents(root, place)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
         openat(root, place, flags, Mode::from_raw_mode(0o444))?;
     }
     Ok(place.to_owned())
 }
 
+/// Directories that were made as parents already.
+type Made = BTreeSet<PathBuf>;
+
 /// Directories that programs may pass, whatever the host's own are: `/root` is closed there, and open here.
-fn make_parents(root: &OwnedFd, path: &Path) -> io::Result<()> {
+fn make_parents(root: &OwnedFd, path: &Path, made: &mut Made) -> io::Result<()> {
     let mut parents: Vec<_> = path
         .ancestors()
         .skip(1)
-        .filter(|parent| *parent != Path::new(""))
+        .take_while(|parent| *parent != Path::new("") && !made.contains(*parent))
         .collect();
     parents.reverse();
-    parents
-        .into_iter()
-        .try_for_each(|parent| make_directory(root, parent))
+    parents.into_iter().try_for_each(|parent| {
+        make_directory(root, parent)?;
+        made.insert(parent.to_owned());
+        Ok(())
+    })
 }
 
 fn make_directory(root: &OwnedFd, path: &Path) -> io::Result<()> {
@@ -486,6 +507,6 @@ mod tests {
         let home = tempfile::tempdir_in("/var/tmp").unwrap();
         std::os::unix::fs::symlink("b", home.path().join("a")).unwrap();
         std::os::unix::fs::symlink("a", home.path().join("b")).unwrap();
-        assert!(resolve(&home.path().join("a"), &mut Vec::new()).is_err());
+        assert!(resolve(&home.path().join("a"), &mut Vec::new(), &mut BTreeSet::new()).is_err());
     }
 }

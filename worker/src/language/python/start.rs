@@ -101,8 +101,8 @@ const FRESH_WORDS: [&str; 13] = [
     "sitecustomize",
 ];
 
-/// Where the system shows a process from below, by two names. No words: many a variable has such a name.
-const PROCESSES: [&[u8]; 2] = [b"/proc", b"/dev/fd"];
+/// Where the system shows a process from below. No word: many a variable has that name.
+const PROCESSES: &[u8] = b"/proc";
 
 /// Encodings of source files under which ASCII stands for itself, in the form of [`cookie`].
 const PLAIN_ENCODINGS: [&str; 12] = [
@@ -126,8 +126,7 @@ pub fn start_of(program: &[u8], asked: StartMode) -> StartMode {
 }
 
 fn fastest(program: &[u8]) -> StartMode {
-    let mentions = |name: &&[u8]| program.windows(name.len()).any(|bytes| bytes == *name);
-    if PROCESSES.iter().any(mentions) {
+    if program.windows(PROCESSES.len()).any(|bytes| bytes == PROCESSES) {
         return StartMode::Fresh;
     }
     if program.contains(&0) || !is_plain(program) {
@@ -279,7 +278,6 @@ mod tests {
             ("# gc", Fresh),
             ("process = proc = 1; resources = []", Fast),
             ("open('/proc/self/maps')", Fresh),
-            ("os.listdir('/dev/fd')", Fresh),
             ("open('/dev/stdin')", Fast),
             ("class A:\n def __del__(self): pass", Natural),
             ("x = '__del__'", Natural),
