@@ -21,6 +21,8 @@ use rustix::mount::{
     unmount,
 };
 
+mod whole;
+
 use super::{Refusal, Step, own_proc};
 use crate::message::Setup;
 use crate::sys::{self, Below};
@@ -37,6 +39,10 @@ const PAGE_BYTES: u64 = 4096;
 const LINKS_MAX: usize = 40;
 /// Size of the tree's own file system: directories, links and mount points only.
 const ROOT_BYTES: u64 = 4 << 20;
+/// Size of a cover: mount points only.
+const COVER_BYTES: u64 = 1 << 20;
+/// Entries of a cover.
+const COVER_INODES: u64 = 4096;
 /// Names tried for a scratch on the host.
 const HOMES_MAX: u32 = 100;
 /// Entries of the tree's own file system.
@@ -89,6 +95,12 @@ pub(super) fn enter(setup: &Setup, texts: Option<OwnedFd>) -> Result<ScratchDire
     }
 
     let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    for path in &plan.covers {
+        let cover = new_tmpfs(COVER_BYTES, COVER_INODES, plain).step("make a cover")?;
+        mounts.push((path.clone(), cover));
+    }
+    // What another lies in comes first.
+    mounts.sort_by(|(path, _), (other, _)| path.cmp(other));
     let files = setup.server_files.iter();
     let bytes = files.fold(ROOT_BYTES, |sum, (_, length)| {
         sum.saturating_add(length.saturating_add(PAGE_BYTES))
@@ -116,6 +128,14 @@ pub(super) fn enter(setup: &Setup, texts: Option<OwnedFd>) -> Result<ScratchDire
     make_directory(&root, inside(Path::new(own_proc::PLACE))).step("make `/proc`")?;
     for (link, target) in own_proc::LINKS {
         symlinkat(target, &root, link).step(&format!("link `/{link}`"))?;
+    }
+
+    for (path, cover) in &mounts {
+        // Filled with what stands in it by now.
+        if plan.covers.contains(path) {
+            sys::add_mount_attributes(cover.as_fd(), runtime.bits().into(), Below::Excluded)
+                .step(&format!("cover `{}`", path.display()))?;
+        }
     }
 
     if let Some(texts) = texts {
@@ -231,8 +251,10 @@ fn attach_scratch(root: &OwnedFd, setup: &Setup) -> io::Result<ScratchDirectorie
 /// Which paths are mounted and which links lead to them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    /// Real paths, none inside another.
+    /// Real paths, in an order in which none stands before what it lies in: at most a cover, which lies in a mount.
     mounts: Vec<PathBuf>,
+    /// Directories in a mount that are not to be seen.
+    covers: Vec<PathBuf>,
     /// Links outside every mount: where, and what they say.
     links: Vec<(PathBuf, PathBuf)>,
 }
@@ -258,10 +280,18 @@ impl Plan {
         }
         mounts.sort();
         mounts.dedup_by(|path, before| path.starts_with(&*before));
-        links.retain(|(link, _): &(PathBuf, PathBuf)| !mounts.iter().any(|mount| link.starts_with(mount)));
+        let covers = whole::join(&mut mounts, &links);
+        links.retain(|(link, _): &(PathBuf, PathBuf)| {
+            let is_in = |places: &[PathBuf]| places.iter().any(|place| link.starts_with(place));
+            is_in(&covers) || !is_in(&mounts)
+        });
         links.sort();
         links.dedup();
-        Ok(Self { mounts, links })
+        Ok(Self {
+            mounts,
+            covers,
+            links,
+        })
     }
 }
 
@@ -475,6 +505,7 @@ mod tests {
             ]),
             Plan {
                 mounts: vec![home.join("usr/lib")],
+                covers: vec![],
                 links: vec![(home.join("lib"), PathBuf::from("usr/lib"))],
             }
         );
@@ -490,6 +521,7 @@ mod tests {
             plan(&[&home.join("usr/lib64"), &home.join("usr")]),
             Plan {
                 mounts: vec![home.join("usr")],
+                covers: vec![],
                 links: vec![],
             }
         );

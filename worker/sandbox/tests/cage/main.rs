@@ -11,5 +11,6 @@ mod groups;
 mod ladder;
 mod life;
 mod own_proc;
+mod runtime;
 mod stand;
 mod walls;
