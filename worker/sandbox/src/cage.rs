@@ -3,10 +3,11 @@
 //! Spawns the warden, speaks with the init (`message`), reads what programs write (`run`). It decides nothing about
 //! right and wrong, and everything here blocks: one plain thread per cage.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -220,8 +221,12 @@ impl Cage {
     /// When a runtime path cannot be shown, the entry cannot be started or the host refuses even limits.
     pub fn start(config: &CageConfig) -> Result<Self, CageError> {
         // A mistake in the settings must not end in a weaker cage.
+        let mut parents = BTreeMap::new();
         for path in &config.runtime {
-            if !path.is_absolute() || is_own(path) || path.canonicalize().is_ok_and(|real| is_own(&real)) {
+            if !path.is_absolute()
+                || is_own(path)
+                || real(path, &mut parents).is_some_and(|real| is_own(&real))
+            {
                 return Err(CageError::Runtime { path: path.clone() });
             }
         }
@@ -567,6 +572,24 @@ fn end_of(child: &Child) -> io::Result<OwnedFd> {
         pid.ok_or(io::ErrorKind::NotFound)?,
         PidfdFlags::empty(),
     )?)
+}
+
+/// The real path of `path`; `None` where it does not exist. `parents` keeps those of directories that were asked for: an
+/// interpreter's modules are hundreds of paths in one.
+fn real(path: &Path, parents: &mut BTreeMap<PathBuf, Option<PathBuf>>) -> Option<PathBuf> {
+    match (path.parent(), path.file_name(), path.symlink_metadata()) {
+        (Some(parent), Some(name), Ok(metadata)) if !metadata.is_symlink() => {
+            let known = parents.get(parent).cloned();
+            let real = known.unwrap_or_else(|| {
+                let real = parent.canonicalize().ok();
+                parents.insert(parent.to_owned(), real.clone());
+                real
+            });
+            Some(real?.join(name))
+        }
+        (_, _, Ok(_)) => path.canonicalize().ok(),
+        (_, _, Err(_)) => None,
+    }
 }
 
 fn texts(texts: &[String]) -> Vec<Vec<u8>> {

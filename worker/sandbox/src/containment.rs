@@ -55,6 +55,9 @@ pub enum Layer {
     Landlock,
     /// Memory and processes of all together are bounded by the kernel.
     ControlGroup,
+    /// There is a `/proc` with nothing in it to open but a program's own files: `/dev/stdin` works. Holds nothing, and
+    /// no grade asks for it.
+    OwnProc,
 }
 
 /// How well a program is shut in, all layers taken together.
@@ -73,7 +76,7 @@ pub enum Grade {
 
 impl Layer {
     /// All layers, in the order of their bits.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::UserNamespace,
         Self::MountNamespace,
         Self::PidNamespace,
@@ -91,6 +94,7 @@ impl Layer {
         Self::SystemCallFilter,
         Self::Landlock,
         Self::ControlGroup,
+        Self::OwnProc,
     ];
 
     /// What every grade but the weakest two rests on.
@@ -135,6 +139,7 @@ impl Layer {
             Self::SystemCallFilter => "system-call filter",
             Self::Landlock => "Landlock",
             Self::ControlGroup => "control group",
+            Self::OwnProc => "a `/proc` of its own",
         }
     }
 

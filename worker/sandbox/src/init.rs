@@ -1,12 +1,14 @@
 //! The inside of a cage: the warden, the init that it forks, and the init's helpers.
 //!
-//! Entered by [`enter_if_cage`] in the worker's re-executed binary. The warden makes the namespaces, writes the id
-//! maps for the init, gives up its rights and then only waits; the init (`serve`) does the rest, with a `reaper` inside
+//! Entered by [`enter_if_cage`] in the worker's re-executed binary. The warden makes the namespaces, does what the
+//! init has no rights for (`errands`), gives up its own and then only waits; the init (`serve`) does the rest, with a `reaper` inside
 //! the programs' pid namespace and, where there are fork servers (`server`, `roster`), a `nursery` outside it.
 
 mod backstops;
 mod cgroup;
+mod errands;
 mod nursery;
+mod own_proc;
 mod privileges;
 mod processes;
 mod reaper;
@@ -31,13 +33,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, chdir, getppid, pidfd_open, setsid, umask};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use cgroup::Cgroup;
 
-use crate::channel::Channel;
+use crate::channel::{self, Channel};
 use crate::message::{Attempt, Reply, Request, Setup};
 use crate::sys;
 
@@ -159,12 +160,7 @@ fn within_namespaces(
     if let Err(refusal) = privileges::prepare(setup.attempt) {
         return refuse(&channel, &refusal);
     }
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (ours, theirs) = channel::pair()?;
     let proc = open(
         "/proc",
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -200,16 +196,8 @@ fn within_namespaces(
         PidfdFlags::empty(),
     )?;
 
-    // The init asks for its id maps with one byte and gets an errno, or 0; without a user namespace it closes its end.
-    let mut asked = [0; 1];
-    if rustix::io::read(&ours, &mut asked)? == 1 {
-        let errno = match privileges::write_maps(&proc, init, setup.attempt) {
-            Ok(()) => 0,
-            Err(error) => error.raw_os_error().unwrap_or(libc::EINVAL),
-        };
-        rustix::io::write(&ours, &errno.to_le_bytes())?;
-    }
-    drop((ours, proc));
+    errands::run(ours, &proc, init, setup.attempt)?;
+    drop(proc);
     privileges::give_up_as_warden(setup.attempt)?;
 
     loop {

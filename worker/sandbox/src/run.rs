@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::Serialize;
@@ -21,6 +22,8 @@ use crate::message::{Ending, Limit, Reply, Request};
 const PIECE_BYTES: usize = 64 << 10;
 /// Size asked for the pipe of standard output; the system may give less. Standard error is seldom much.
 const PIPE_BYTES: usize = 256 << 10;
+/// Mode of the pipes: whoever runs the program may open them as `/dev/stdout`, to write.
+const PIPE_MODE: u32 = 0o622;
 /// Bytes of standard error that are kept, the last ones.
 const STDERR_TAIL_BYTES: usize = 8 << 10;
 /// Time for the init to end a run after the wall limit, before the cage is given up.
@@ -143,6 +146,10 @@ impl Output {
         // A user's pipes are bounded in sum; a small pipe works as well.
         let _ = fcntl_setpipe_size(&stdout, PIPE_BYTES);
         let (stderr, errors) = pipe()?;
+        for end in [&output, &errors] {
+            // They belong to the worker's user. A host that refuses this loses the names only.
+            let _ = fchmod(end, Mode::from_raw_mode(PIPE_MODE));
+        }
         Ok((Ends { stdout, stderr }, [output, errors]))
     }
 

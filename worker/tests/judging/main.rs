@@ -3,6 +3,7 @@
 
 mod hostile;
 mod load;
+mod named_files;
 mod published;
 mod stand;
 mod tricks;

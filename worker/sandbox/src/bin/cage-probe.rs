@@ -39,7 +39,7 @@ fn main() {
         ["many", count] => worker::many(count.parse().unwrap()),
         ["many-forks", count] => worker::many_forks(count.parse().unwrap()),
         ["serve-as-any-user"] => worker::serve_as_any_user(),
-        ["measure", count] => worker::measure(count.parse().unwrap()),
+        ["measure", count, runtime @ ..] => worker::measure(count.parse().unwrap(), runtime),
         words => perform(words),
     }
 }
@@ -285,6 +285,20 @@ fn perform(words: &[&str]) {
                 .collect();
             say(&format!("{traced:?}"));
         }
+        ["reopen"] => reopen(),
+        ["spoil-named-input"] => {
+            for truncated in [false, true] {
+                let mut options = fs::OpenOptions::new();
+                if let Ok(mut input) = options.write(true).truncate(truncated).open("/dev/stdin") {
+                    let _ = (input.write(b"9"), input.set_len(0), input.set_len(9));
+                }
+            }
+            say("tried");
+        }
+        ["links", paths @ ..] => {
+            let ends: Vec<_> = paths.iter().map(|path| fs::read_link(path).unwrap()).collect();
+            say(&format!("{ends:?}"));
+        }
         ["list", path] => {
             let mut names: Vec<_> = fs::read_dir(path)
                 .unwrap()
@@ -318,6 +332,18 @@ fn say(text: &str) {
     let mut out = io::stdout();
     writeln!(out, "{text}").unwrap();
     out.flush().unwrap();
+}
+
+/// Opens its standard files by their names; says what stands in the first, over the second.
+fn reopen() {
+    let named = |name: &str| fs::read_to_string(name).map_err(|error| error.kind());
+    let inputs = ["/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"].map(named);
+    let write = |name: &str, text: String| fs::write(name, text).map_err(|error| error.kind());
+    let errors = write("/dev/stderr", "heard".to_owned());
+    let said = write("/dev/stdout", format!("{inputs:?} {errors:?}\n"));
+    if said.is_err() {
+        say(&format!("{said:?}"));
+    }
 }
 
 fn fork() -> i32 {
@@ -381,7 +407,7 @@ fn fill(mebibytes: usize) {
     std::mem::forget(block);
 }
 
-/// Says who the program is and what it may do, from system calls only: there is no `/proc`.
+/// Says who the program is and what it may do, from system calls only: no file of `/proc` opens.
 fn rights() {
     // SAFETY: takes plain numbers and nothing.
     let (user, group, pid, no_new_privileges) = unsafe {

@@ -16,6 +16,7 @@ use rustix::thread::sched_getaffinity;
 
 use super::backstops::{self, Memory};
 use super::cgroup::{Bounds, Controls, Grip};
+use super::errands::Errands;
 use super::nursery::{Nursery, ShutIn};
 use super::processes::{Census, Scope};
 use super::reaper::Reaper;
@@ -66,7 +67,7 @@ enum Others {
 }
 
 /// The init's life in namespaces. `program` is whom a program becomes where there is no user namespace, `warden` where
-/// the init asks for its id maps.
+/// the init asks for what it has no rights for.
 ///
 /// # Errors
 /// A step that the host refused, before anything was answered.
@@ -132,14 +133,15 @@ pub(super) fn within_namespaces(
         layers.add(Layer::InitOutOfReach);
     }
 
+    let warden = warden.ok_or(io::ErrorKind::NotConnected);
+    let mut errands = Errands::asked_over(warden.step("ask the warden")?);
     let no_nesting = if setup.attempt == Attempt::WithoutUsers {
-        drop(warden);
         privileges::become_init_of_host().step("change the user")?;
         // The setting would be the whole host's; only the filter can forbid it here.
         Err(io::ErrorKind::Unsupported.into())
     } else {
         sys::unshare(libc::CLONE_NEWUSER).step("make the programs' user namespace")?;
-        ask_for_maps(warden).step("write the id maps")?;
+        errands.write_maps().step("write the id maps")?;
         layers.add(Layer::UserNamespace);
         privileges::become_init(setup.attempt).step("change the user")?;
         forbid_nested_namespaces(proc.as_ref())
@@ -147,7 +149,8 @@ pub(super) fn within_namespaces(
     privileges::seal_init().step("give up privileges")?;
     layers.add(Layer::NoCapabilities);
     layers.add(Layer::NoNewPrivileges);
-    let walls = Walls::raise(&Reach::of_tree(), &mut layers, &mut refusals);
+    let reach = Reach::of_tree().step("list the tree")?;
+    let walls = Walls::raise(&reach, &mut layers, &mut refusals);
     for (layer, forbidden) in [
         (Layer::NoSystemVIpc, no_ipc),
         (Layer::NoNestedNamespaces, no_nesting),
@@ -184,16 +187,20 @@ pub(super) fn within_namespaces(
     // Only the filter keeps a program from making processes that are no descendants of it.
     let listing = proc.as_ref().filter(|_| layers.has(Layer::SystemCallFilter));
     let reaper = Reaper::start(listing).step("fork the reaper")?;
-    let roster = match nursery {
-        None => None,
-        Some(nursery) => {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let programs = openat(&own_namespaces, "pid_for_children", flags, Mode::empty());
-            let programs = programs.step("open the programs' pid namespace")?;
-            Some(Roster::new(nursery, programs, setup))
-        }
+    let namespace = |name: &str| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        openat(&own_namespaces, name, flags, Mode::empty())
     };
-    drop(own_namespaces);
+    let programs = namespace("pid_for_children").step("open the programs' pid namespace")?;
+    // Without Landlock some of its files would tell of the host.
+    if layers.has(Layer::Landlock) {
+        let tree = namespace("mnt").step("open the mount namespace")?;
+        let mounted = errands.mount_proc(programs.as_fd(), tree.as_fd());
+        grant(&mut layers, &mut refusals, Layer::OwnProc, mounted);
+    }
+    // From here on the warden has no rights either.
+    drop((errands, own_namespaces));
+    let roster = nursery.map(|nursery| Roster::new(nursery, programs, setup));
 
     // Without an id of its own, init, reaper and nursery are processes of the program's user.
     let others = match identity {
@@ -684,22 +691,6 @@ fn bound(setup: &Setup, cgroup: Grip, layers: &mut Layers, refusals: &mut Vec<St
 
 fn processors() -> u32 {
     sched_getaffinity(None).map_or(1, |set| set.count())
-}
-
-/// Has the warden write this process's id maps.
-///
-/// A warden that has died is no refusal of the host, and there is nobody to serve: this process ends.
-fn ask_for_maps(warden: Option<OwnedFd>) -> io::Result<()> {
-    let warden = warden.ok_or(io::ErrorKind::NotConnected)?;
-    let mut errno = [0; 4];
-    let answer = rustix::io::write(&warden, b"?").and_then(|_| rustix::io::read(&warden, &mut errno));
-    if !matches!(answer, Ok(n) if n == errno.len()) {
-        sys::exit_now(1);
-    }
-    match i32::from_le_bytes(errno) {
-        0 => Ok(()),
-        errno => Err(io::Error::from_raw_os_error(errno)),
-    }
 }
 
 /// The scratch's directories belong to the init, so that a program cannot remove what it did not make.

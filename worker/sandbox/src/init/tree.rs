@@ -5,6 +5,7 @@
 //! `/root` is reached here and only here), then the host's tree is let go. A runtime path is shown as the host
 //! resolves it: symbolic links on the way are made again, the directory or file at its end is mounted.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,7 +21,9 @@ use rustix::mount::{
     unmount,
 };
 
-use super::{Refusal, Step};
+mod whole;
+
+use super::{Refusal, Step, own_proc};
 use crate::message::Setup;
 use crate::sys::{self, Below};
 
@@ -36,6 +39,10 @@ const PAGE_BYTES: u64 = 4096;
 const LINKS_MAX: usize = 40;
 /// Size of the tree's own file system: directories, links and mount points only.
 const ROOT_BYTES: u64 = 4 << 20;
+/// Size of a cover: mount points only.
+const COVER_BYTES: u64 = 1 << 20;
+/// Entries of a cover.
+const COVER_INODES: u64 = 4096;
 /// Names tried for a scratch on the host.
 const HOMES_MAX: u32 = 100;
 /// Entries of the tree's own file system.
@@ -88,20 +95,27 @@ pub(super) fn enter(setup: &Setup, texts: Option<OwnedFd>) -> Result<ScratchDire
     }
 
     let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    for path in &plan.covers {
+        let cover = new_tmpfs(COVER_BYTES, COVER_INODES, plain).step("make a cover")?;
+        mounts.push((path.clone(), cover));
+    }
+    // What another lies in comes first.
+    mounts.sort_by(|(path, _), (other, _)| path.cmp(other));
     let files = setup.server_files.iter();
     let bytes = files.fold(ROOT_BYTES, |sum, (_, length)| {
         sum.saturating_add(length.saturating_add(PAGE_BYTES))
     });
     let root = new_tmpfs(bytes, ROOT_INODES, plain).step("make the root file system")?;
     attach(root.as_fd(), CWD, Path::new(STAGE)).step("attach the root file system")?;
+    let mut made = Made::default();
     for (path, clone) in &mounts {
-        let place =
-            mount_point(&root, path, clone).step(&format!("make a place for `{}`", path.display()))?;
+        let place = mount_point(&root, path, clone, &mut made)
+            .step(&format!("make a place for `{}`", path.display()))?;
         attach(clone.as_fd(), root.as_fd(), &place).step(&format!("attach `{}`", path.display()))?;
     }
     for (link, target) in &plan.links {
         let name = inside(link);
-        make_parents(&root, name).step(&format!("make a place for `{}`", link.display()))?;
+        make_parents(&root, name, &mut made).step(&format!("make a place for `{}`", link.display()))?;
         match symlinkat(target, &root, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(Refusal::of(format!("link `{}`", link.display()), error)),
@@ -110,6 +124,19 @@ pub(super) fn enter(setup: &Setup, texts: Option<OwnedFd>) -> Result<ScratchDire
     // POSIX semaphores and shared memory are files below /dev/shm; the scratch's bound holds for them.
     make_directory(&root, Path::new("dev")).step("make `/dev`")?;
     symlinkat("/tmp", &root, "dev/shm").step("link `/dev/shm`")?;
+    // Empty until the programs' namespace is there, and for good where it cannot be shown.
+    make_directory(&root, inside(Path::new(own_proc::PLACE))).step("make `/proc`")?;
+    for (link, target) in own_proc::LINKS {
+        symlinkat(target, &root, link).step(&format!("link `/{link}`"))?;
+    }
+
+    for (path, cover) in &mounts {
+        // Filled with what stands in it by now.
+        if plan.covers.contains(path) {
+            sys::add_mount_attributes(cover.as_fd(), runtime.bits().into(), Below::Excluded)
+                .step(&format!("cover `{}`", path.display()))?;
+        }
+    }
 
     if let Some(texts) = texts {
         write_server_files(&root, setup, texts).step(&format!("fill `{SERVERS}`"))?;
@@ -224,8 +251,10 @@ fn attach_scratch(root: &OwnedFd, setup: &Setup) -> io::Result<ScratchDirectorie
 /// Which paths are mounted and which links lead to them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    /// Real paths, none inside another.
+    /// Real paths, in an order in which none stands before what it lies in: at most a cover, which lies in a mount.
     mounts: Vec<PathBuf>,
+    /// Directories in a mount that are not to be seen.
+    covers: Vec<PathBuf>,
     /// Links outside every mount: where, and what they say.
     links: Vec<(PathBuf, PathBuf)>,
 }
@@ -233,9 +262,12 @@ struct Plan {
 impl Plan {
     fn of(runtime: &[Vec<u8>]) -> Result<Self, Refusal> {
         let (mut mounts, mut links) = (Vec::new(), Vec::new());
+        let mut known = BTreeSet::new();
         for path in runtime {
             let path = Path::new(OsStr::from_bytes(path));
-            if let Some(real) = resolve(path, &mut links).step(&format!("resolve `{}`", path.display()))? {
+            if let Some(real) =
+                resolve(path, &mut links, &mut known).step(&format!("resolve `{}`", path.display()))?
+            {
                 if is_own(&real) {
                     let why = "the cage has its own files there";
                     return Err(Refusal::of(
@@ -248,16 +280,29 @@ impl Plan {
         }
         mounts.sort();
         mounts.dedup_by(|path, before| path.starts_with(&*before));
-        links.retain(|(link, _): &(PathBuf, PathBuf)| !mounts.iter().any(|mount| link.starts_with(mount)));
+        let covers = whole::join(&mut mounts, &links);
+        links.retain(|(link, _): &(PathBuf, PathBuf)| {
+            let is_in = |places: &[PathBuf]| places.iter().any(|place| link.starts_with(place));
+            is_in(&covers) || !is_in(&mounts)
+        });
         links.sort();
         links.dedup();
-        Ok(Self { mounts, links })
+        Ok(Self {
+            mounts,
+            covers,
+            links,
+        })
     }
 }
 
 /// The real path of `path` and, in `links`, every link on the way; `None` when it does not exist or this user may not
-/// reach it, so that no program could have used it either.
-fn resolve(path: &Path, links: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<Option<PathBuf>> {
+/// reach it, so that no program could have used it either. `known` are directories on the way of paths before it: an
+/// interpreter's modules are hundreds of paths in one directory.
+fn resolve(
+    path: &Path,
+    links: &mut Vec<(PathBuf, PathBuf)>,
+    known: &mut BTreeSet<PathBuf>,
+) -> io::Result<Option<PathBuf>> {
     if !path.is_absolute() {
         return Err(io::Error::other("a runtime path is absolute"));
     }
@@ -271,6 +316,10 @@ fn resolve(path: &Path, links: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<Optio
             continue;
         }
         let next = real.join(&name);
+        if known.contains(&next) {
+            real = next;
+            continue;
+        }
         let kind = match std::fs::symlink_metadata(&next) {
             Ok(metadata) => metadata.file_type(),
             Err(error) => match error.kind() {
@@ -279,6 +328,9 @@ fn resolve(path: &Path, links: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<Optio
             },
         };
         if !kind.is_symlink() {
+            if kind.is_dir() {
+                known.insert(next.clone());
+            }
             real = next;
             continue;
         }
@@ -312,31 +364,35 @@ fn inside(path: &Path) -> &Path {
 }
 
 /// Makes the directory or empty file on which `mount` will stand; returns its path below the root.
-fn mount_point(root: &OwnedFd, path: &Path, mount: &OwnedFd) -> io::Result<PathBuf> {
+fn mount_point(root: &OwnedFd, path: &Path, mount: &OwnedFd, made: &mut Made) -> io::Result<PathBuf> {
     let place = inside(path);
     let kind = FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode);
+    make_parents(root, place, made)?;
     if kind == FileType::Directory {
-        make_parents(root, place)?;
         make_directory(root, place)?;
     } else {
-        make_parents(root, place)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
         openat(root, place, flags, Mode::from_raw_mode(0o444))?;
     }
     Ok(place.to_owned())
 }
 
+/// Directories that were made as parents already.
+type Made = BTreeSet<PathBuf>;
+
 /// Directories that programs may pass, whatever the host's own are: `/root` is closed there, and open here.
-fn make_parents(root: &OwnedFd, path: &Path) -> io::Result<()> {
+fn make_parents(root: &OwnedFd, path: &Path, made: &mut Made) -> io::Result<()> {
     let mut parents: Vec<_> = path
         .ancestors()
         .skip(1)
-        .filter(|parent| *parent != Path::new(""))
+        .take_while(|parent| *parent != Path::new("") && !made.contains(*parent))
         .collect();
     parents.reverse();
-    parents
-        .into_iter()
-        .try_for_each(|parent| make_directory(root, parent))
+    parents.into_iter().try_for_each(|parent| {
+        make_directory(root, parent)?;
+        made.insert(parent.to_owned());
+        Ok(())
+    })
 }
 
 fn make_directory(root: &OwnedFd, path: &Path) -> io::Result<()> {
@@ -449,6 +505,7 @@ mod tests {
             ]),
             Plan {
                 mounts: vec![home.join("usr/lib")],
+                covers: vec![],
                 links: vec![(home.join("lib"), PathBuf::from("usr/lib"))],
             }
         );
@@ -464,6 +521,7 @@ mod tests {
             plan(&[&home.join("usr/lib64"), &home.join("usr")]),
             Plan {
                 mounts: vec![home.join("usr")],
+                covers: vec![],
                 links: vec![],
             }
         );
@@ -481,6 +539,6 @@ mod tests {
         let home = tempfile::tempdir_in("/var/tmp").unwrap();
         std::os::unix::fs::symlink("b", home.path().join("a")).unwrap();
         std::os::unix::fs::symlink("a", home.path().join("b")).unwrap();
-        assert!(resolve(&home.path().join("a"), &mut Vec::new()).is_err());
+        assert!(resolve(&home.path().join("a"), &mut Vec::new(), &mut BTreeSet::new()).is_err());
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The init itself keeps the score that it was given. Programs inherit a higher one because they are forked while the
 //! init has it; lowering it again is allowed to whoever raised it without privileges. So a program that holds memory
-//! in files, and is small itself, still goes before the init. A program cannot lower its own: inside there is no
-//! `/proc`.
+//! in files, and is small itself, still goes before the init. A program cannot lower its own: its
+//! `/proc` is read-only, and Landlock lets no file of it be opened.
 
 use std::os::fd::OwnedFd;
 

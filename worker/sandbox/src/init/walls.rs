@@ -12,6 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use super::Refusal;
+use super::own_proc;
 use super::tree::{DEVICES, WORK};
 use crate::containment::{Layer, Layers};
 use crate::filter::Filter;
@@ -54,6 +55,8 @@ pub(super) struct Walls {
 /// What a program may reach by name.
 #[derive(Debug)]
 pub(super) struct Reach {
+    /// To list, with all that is below.
+    list: Vec<PathBuf>,
     /// To read and execute; what is missing is skipped.
     read: Vec<PathBuf>,
     /// To write.
@@ -72,18 +75,34 @@ pub(super) enum Signals {
 }
 
 impl Reach {
-    /// In a tree of its own: everything in it may be read.
-    pub(super) fn of_tree() -> Self {
-        Self {
-            read: vec!["/".into()],
+    /// In a tree of its own: everything in it may be read but the files of `/proc`.
+    ///
+    /// # Errors
+    /// When the root cannot be listed.
+    pub(super) fn of_tree() -> io::Result<Self> {
+        let mut read = Vec::new();
+        for entry in std::fs::read_dir("/")? {
+            let path = entry?.path();
+            if path != Path::new(own_proc::PLACE) {
+                read.push(path);
+            }
+        }
+        Ok(Self {
+            list: vec!["/".into()],
+            read,
             write: vec![WORK.into(), "/tmp".into()],
             signals: Signals::HeldAnyway,
-        }
+        })
     }
 
     /// On the host: the runtime and what else is to be read, and the scratch.
     pub(super) fn of_host(read: Vec<PathBuf>, write: Vec<PathBuf>, signals: Signals) -> Self {
-        Self { read, write, signals }
+        Self {
+            list: Vec::new(),
+            read,
+            write,
+            signals,
+        }
     }
 }
 
@@ -161,6 +180,7 @@ fn ruleset(reach: &Reach) -> io::Result<Option<OwnedFd>> {
         let rights = rights & scope.files & on_kind_of(opened.as_fd())?;
         sys::landlock_allow(ruleset.as_fd(), opened.as_fd(), rights)
     };
+    reach.list.iter().try_for_each(|path| allow(path, READ_DIR))?;
     reach.read.iter().try_for_each(|path| allow(path, READ))?;
     reach.write.iter().try_for_each(|path| allow(path, WRITE))?;
     DEVICES

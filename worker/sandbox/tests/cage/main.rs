@@ -10,5 +10,7 @@ mod forks;
 mod groups;
 mod ladder;
 mod life;
+mod own_proc;
+mod runtime;
 mod stand;
 mod walls;

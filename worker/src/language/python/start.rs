@@ -278,6 +278,7 @@ mod tests {
             ("# gc", Fresh),
             ("process = proc = 1; resources = []", Fast),
             ("open('/proc/self/maps')", Fresh),
+            ("open('/dev/stdin')", Fast),
             ("class A:\n def __del__(self): pass", Natural),
             ("x = '__del__'", Natural),
             ("a.weakref", Natural),

@@ -203,14 +203,17 @@ pub(crate) fn limits_of_forks() {
     say(&format!("{:?}", cage.containment().level));
 }
 
-/// Says how long things take, in microseconds; the median of `count`.
-pub(crate) fn measure(count: usize) {
+/// Says how long things take, in microseconds; the median of `count`. The cage shows `runtime` besides, as one for an
+/// interpreter with many modules does.
+pub(crate) fn measure(count: usize, runtime: &[&str]) {
+    let mut config = serving();
+    config.runtime.extend(runtime.iter().map(PathBuf::from));
     let mut made = Vec::new();
     let mut cage = None;
     for _ in 0..20 {
         drop(cage.take());
         let start = Instant::now();
-        cage = Some(Cage::start(&serving()).unwrap());
+        cage = Some(Cage::start(&config).unwrap());
         made.push(start.elapsed());
     }
     say(&format!("cage set-up: {}", figures(&mut made)));
