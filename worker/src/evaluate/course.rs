@@ -31,6 +31,9 @@ use super::step::{Doubt, Outcome, Purpose, Ran, Step};
 const INTERNAL_ERRORS_MAX: u32 = 3;
 /// How far runs are made ahead of the first case without a result; what is not taken up yet is kept.
 const AHEAD_MAX: u32 = 64;
+/// What stands before the reason in the standard error of a case that could not be judged.
+pub(crate) const NOT_JUDGED: &str = "not judged: ";
+
 /// What the decisions of one program hang on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -546,7 +549,7 @@ pub(crate) fn not_run(case: u32, verdict: Verdict) -> CaseResult {
 fn internal_error(case: u32, failure: &CageFailure) -> CaseResult {
     CaseResult {
         not_run: false,
-        stderr_tail: format!("not judged: {failure}"),
+        stderr_tail: format!("{NOT_JUDGED}{failure}"),
         ..not_run(case, Verdict::InternalError)
     }
 }
