@@ -330,7 +330,7 @@ impl Course {
                 }
             },
             Stage::Repeating(start) => match outcome {
-                Outcome::Ran(ran) => self.settle_by(&ran),
+                Outcome::Ran(ran) => self.settle_by(*ran),
                 Outcome::NotServed(reason) if start == self.start && start != StartMode::Fresh => {
                     self.fall_back(&reason);
                     self.stage = Stage::Repeating(self.start);
@@ -432,16 +432,16 @@ impl Course {
             self.stage = Stage::Repeating(start);
             return;
         }
-        self.settle_by(&ran);
+        self.settle_by(*ran);
     }
 
     /// Settles the head by a run that stands.
-    fn settle_by(&mut self, ran: &Ran) {
+    fn settle_by(&mut self, ran: Ran) {
         self.kills_itself |= ran.is_killed() && ran.doubt == Doubt::None;
         if ran.is_killed() || (ran.is_timed_out() && ran.doubt == Doubt::Machine) {
             self.hold = Hold::Doubtful;
         }
-        self.settle(ran.result.clone());
+        self.settle(ran.result);
     }
 
     fn is_to_be_repeated(&self, ran: &Ran) -> bool {
