@@ -34,14 +34,7 @@ impl Judging {
     /// # Errors
     /// A file cannot be read or used.
     pub fn of(args: &SpecArgs, loaded: &Loaded) -> anyhow::Result<Self> {
-        let (comparator, checker) = match &args.comparator {
-            RuleChoice::Known(comparator) => (*comparator, None),
-            RuleChoice::Checker(path) => {
-                let text = read_checker(path)?;
-                let program = Digest::of(&text);
-                (Comparator::Checker { program }, Some(text))
-            }
-        };
+        let (comparator, checker) = chosen(&args.comparator)?;
         let quarantine = match &args.judging.quarantine {
             None => None,
             Some(path) => {
@@ -62,6 +55,21 @@ impl Judging {
             checker,
             quarantine,
         })
+    }
+}
+
+/// The rule, and the text of the checker if it is one.
+///
+/// # Errors
+/// The checker's file cannot be read or used.
+pub fn chosen(rule: &RuleChoice) -> Result<(Comparator, Option<Bytes>), CheckerError> {
+    match rule {
+        RuleChoice::Known(comparator) => Ok((*comparator, None)),
+        RuleChoice::Checker(path) => {
+            let text = read_checker(path)?;
+            let program = Digest::of(&text);
+            Ok((Comparator::Checker { program }, Some(text)))
+        }
     }
 }
 

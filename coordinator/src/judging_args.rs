@@ -32,8 +32,15 @@ pub struct JudgingArgs {
         help_heading = "Judging"
     )]
     pub zygote: StartMode,
-    /// Percentage of tests that are run once more by a fresh interpreter, whose verdict then stands
-    #[arg(long, value_name = "PERCENT", default_value = "1", help_heading = "Judging")]
+    /// Percentage of tests that are run once more by a fresh interpreter; where that shows a fork server to be at
+    /// fault, its verdict stands
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "1",
+        allow_negative_numbers = true,
+        help_heading = "Judging"
+    )]
     pub audit_rate: AuditRate,
     /// Judge equal programs anew, every time
     #[arg(long, help_heading = "Judging")]
@@ -424,6 +431,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<MemoryLimit>(), Err(MemoryLimitFormat), "{text}");
         }
+        // A negative number is a value of the flag, not a flag.
+        assert_eq!(
+            Line::try_parse_from(["run", "--audit-rate", "-1"])
+                .unwrap_err()
+                .kind(),
+            clap::error::ErrorKind::ValueValidation
+        );
         for text in ["", "-1", "100.1", "101", "0.25", "1%", "nan", "1.", ".5"] {
             assert_eq!(text.parse::<AuditRate>(), Err(AuditRateFormat), "{text}");
         }

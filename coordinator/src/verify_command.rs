@@ -28,6 +28,7 @@ use roundhouse_worker::log::say;
 use serde::Serialize;
 
 use crate::exit;
+use crate::judging;
 use crate::judging_args::RuleChoice;
 use crate::quarantine::{Report, Target};
 
@@ -35,6 +36,9 @@ use crate::quarantine::{Report, Target};
 const OUTPUT_CHARS: u32 = 0;
 /// Characters of an output that are kept to see why it is not the expected one.
 const OUTPUT_CHARS_TO_COMPARE: u32 = 20_000;
+
+/// Characters of the reason why a program could not be judged.
+const REASON_CHARS_MAX: usize = 400;
 
 /// What is verified and how.
 #[derive(Clone, Debug, Args)]
@@ -48,9 +52,9 @@ pub struct VerifyArgs {
     #[arg(long)]
     json: bool,
     /// By which rule outputs agree: code-contests, tokens, lines, exact, float, float:abs=1e-6,rel=1e-6,
-    /// unordered-lines
-    #[arg(long, value_name = "RULE", default_value = "code-contests", value_parser = rule)]
-    comparator: Comparator,
+    /// unordered-lines, or checker:FILE, a Python program of yours
+    #[arg(long, value_name = "RULE", default_value = "code-contests")]
+    comparator: RuleChoice,
     /// Write the problems of whose accepted programs half or more fail into this file, with the reasons, for `run
     /// --quarantine`
     #[arg(long, value_name = "FILE")]
@@ -77,6 +81,15 @@ impl Kind {
             Self::Incorrect => "incorrect",
         }
     }
+}
+
+/// How programs are judged.
+struct Rule {
+    comparator: Comparator,
+    /// The text of the program that the rule is, if it is one.
+    checker: Option<Bytes>,
+    /// How much of an output is kept.
+    output_chars: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -127,6 +140,15 @@ struct Verified {
 /// # Errors
 /// The file cannot be read, or programs cannot be run here.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let (comparator, checker) = judging::chosen(&args.comparator)?;
+    let rule = Rule {
+        comparator,
+        checker,
+        output_chars: match args.write_quarantine {
+            Some(_) => OUTPUT_CHARS_TO_COMPARE,
+            None => OUTPUT_CHARS,
+        },
+    };
     let loaded = crate::dataset::load(&args.problems)?;
     let interpreter = Interpreter::resolve(Language::Python3, args.python.as_deref())?;
     // Before an hour of judging, not after it.
@@ -147,11 +169,11 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let verified = runtime.block_on(verify(args, &loaded.problems, &pool))?;
+    let verified = runtime.block_on(verify(&rule, &loaded.problems, &pool))?;
     print(&verified, args.json).context("write to standard output")?;
     if let Some(target) = target {
         let problems = quarantine::entries(&loaded.problems, &verified.programs);
-        let rule = args.comparator.to_string();
+        let rule = rule.comparator.to_string();
         let report = Report::of(&loaded.info, rule, Limits::default(), &interpreter_name, problems);
         crate::notices::note(&told(&report.counts(), loaded.problems.len()));
         target.write(&report)?;
@@ -164,7 +186,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn verify(args: &VerifyArgs, problems: &[Problem], pool: &Pool) -> anyhow::Result<Verified> {
+async fn verify(rule: &Rule, problems: &[Problem], pool: &Pool) -> anyhow::Result<Verified> {
     let mut waiting = Vec::new();
     for problem in problems {
         let tests = Arc::new(problem.tests.clone());
@@ -179,7 +201,7 @@ async fn verify(args: &VerifyArgs, problems: &[Problem], pool: &Pool) -> anyhow:
         programs.extend(of_kind(Kind::Incorrect, &problem.incorrect_solutions));
         for (kind, program) in programs {
             waiting.push(judge(
-                args,
+                rule,
                 pool,
                 problem,
                 Arc::clone(&tests),
@@ -211,7 +233,7 @@ async fn verify(args: &VerifyArgs, problems: &[Problem], pool: &Pool) -> anyhow:
 }
 
 fn judge(
-    args: &VerifyArgs,
+    rule: &Rule,
     pool: &Pool,
     problem: &Problem,
     tests: Arc<TestSet>,
@@ -228,19 +250,16 @@ fn judge(
             language: program.language,
             tests: digest,
             limits: Limits::default(),
-            comparator: args.comparator,
+            comparator: rule.comparator,
             ignore_exit_status: false,
             timeouts_max: 1,
             stop_on_first_failure: true,
             entry_point: problem.entry_point.clone(),
-            output_chars: match args.write_quarantine {
-                Some(_) => OUTPUT_CHARS_TO_COMPARE,
-                None => OUTPUT_CHARS,
-            },
+            output_chars: rule.output_chars,
         },
         program: text,
         tests,
-        checker: None,
+        checker: rule.checker.clone(),
         priority: Priority::NORMAL,
         cancellation: Cancellation::default(),
     });
@@ -266,15 +285,6 @@ fn judge(
             first_failing_case,
             failing,
         })
-    }
-}
-
-/// A rule that needs no program of its own.
-fn rule(text: &str) -> Result<Comparator, String> {
-    match text.parse::<RuleChoice>() {
-        Ok(RuleChoice::Known(rule)) => Ok(rule),
-        Ok(RuleChoice::Checker(_)) => Err("only `run` and `submit` take a checker".to_owned()),
-        Err(unknown) => Err(unknown.to_string()),
     }
 }
 
@@ -305,11 +315,23 @@ fn print(verified: &Verified, as_json: bool) -> std::io::Result<()> {
             index,
             verdict,
             first_failing_case,
-            failing: _,
+            failing,
         } = judged;
         let problem = crate::dataset::quote::plain(problem, 80);
         let at = first_failing_case.map_or_else(String::new, |case| format!(" on case {case}"));
-        writeln!(out, "{problem}: program {index} ({}): {verdict}{at}", kind.word())?;
+        // What the machinery, or a checker, failed of; what a program says of itself is for nobody here.
+        let failed = failing.as_ref().filter(|_| *verdict == Verdict::InternalError);
+        let why = failed.map_or_else(String::new, |case| {
+            format!(
+                ", {}",
+                crate::dataset::quote::plain(&case.stderr_tail, REASON_CHARS_MAX)
+            )
+        });
+        writeln!(
+            out,
+            "{problem}: program {index} ({}): {verdict}{at}{why}",
+            kind.word()
+        )?;
     }
     let Verified {
         problems,

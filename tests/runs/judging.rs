@@ -28,6 +28,46 @@ fn run(place: &Place, flags: &str) -> (String, Value, String) {
 }
 
 #[test]
+fn verify_asks_a_checker_and_says_why_one_that_fails_judged_nothing() {
+    let place = Place::new();
+    let rows = [
+        row("other", "Print any.", "print(2)", "1", &json!({})),
+        row("odd", "Print any.", "print(3)", "1", &json!({})),
+    ];
+    fs::write(place.path().join("problems.jsonl"), rows.concat()).unwrap();
+    let checker = "import sys\nassert open('expected.txt').read() == '1'\n\
+                   n = int(open(sys.argv[2]).read())\nsys.exit(n % 2)\n";
+    fs::write(place.path().join("even.py"), checker).unwrap();
+    fs::write(place.path().join("broken.py"), "raise ValueError('no idea')\n").unwrap();
+    let verify = |checker: &str| {
+        let rule = format!("checker:{checker}");
+        place.coordinator(&[
+            "dataset",
+            "verify",
+            "--problems",
+            "problems.jsonl",
+            "--comparator",
+            &rule,
+        ])
+    };
+    let told = "odd: program 0 (correct): WA on case 0\n\
+                2 problems: 1 of 2 correct programs accepted, 0 of 0 incorrect programs rejected\n";
+    let verified = verify("even.py");
+    assert_eq!(
+        (verified.stdout.as_str(), verified.code),
+        (told, Some(3)),
+        "{}",
+        verified.stderr
+    );
+
+    let failed = verify("broken.py");
+    assert_eq!(failed.code, Some(3), "{}", failed.stderr);
+    let begin = "other: program 0 (correct): IE on case 0, not judged: the checker ended with status 2";
+    assert!(failed.stdout.starts_with(begin), "{}", failed.stdout);
+    assert_eq!(grep(&failed.stdout, &["no idea", "0 of 2 correct"]), 3);
+}
+
+#[test]
 fn problem_whose_own_program_is_refused_is_found_and_leaves_the_judgeable_ones_but_not_the_denominator() {
     let place = Place::new();
     let none = json!({});

@@ -31,6 +31,7 @@ mod verdict;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use course::NOT_JUDGED;
 pub use pool::{Evaluation, Pool, PoolError, cages_for};
 
 /// Says to an evaluation that nobody wants its report any more. Cloning shares the flag.

@@ -13,8 +13,8 @@ use roundhouse_proto::{
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::blob_client::BlobClient;
-use crate::evaluate::Cancellation;
 use crate::evaluate::pool::{Evaluation, Pool};
+use crate::evaluate::{Cancellation, NOT_JUDGED};
 use crate::generate::prompts::Prompts;
 use crate::generate::{HoldError, Session, SessionError, SessionPort, Task, blobs_needed, hold};
 use crate::link::{Link, Void};
@@ -343,7 +343,11 @@ impl Slots {
             .iter()
             .find(|case| case.verdict == Verdict::InternalError);
         let internal_error = unjudged.map(|case| {
-            let why: String = case.stderr_tail.chars().take(MESSAGE_CHARS_MAX).collect();
+            let why = case
+                .stderr_tail
+                .strip_prefix(NOT_JUDGED)
+                .unwrap_or(&case.stderr_tail);
+            let why: String = why.chars().take(MESSAGE_CHARS_MAX).collect();
             format!("case {} could not be judged: {why}", case.case)
         });
         let (passed, busy_ms, audit) = (report.passed(), report.busy_ms, report.audit);

@@ -11,7 +11,9 @@ def run(sys):
         raise
     except BaseException:
         try:
-            sys.__excepthook__(*sys.exc_info())
+            kind, error, trace = sys.exc_info()
+            # Without the frame of this function, which is nobody's fault.
+            sys.__excepthook__(kind, error, trace.tb_next)
         finally:
             raise SystemExit(2)
 

@@ -12,6 +12,8 @@
 //!   the rest of the program is run fresh;
 //! - a time-out that the machine may be to blame for is repeated alone, once per program, and the repeat decides. One
 //!   that ran beside cases of its own program is no result at all: the case is run again by itself, and so is the rest;
+//! - a case whose process was killed for no limit, as a host short of memory does it, is repeated alone too, until a
+//!   repeat shows that the program does this to itself;
 //! - after `timeouts_max` time-outs the others count as timed out; with `stop_on_first_failure` the others get the
 //!   verdict of the case that failed. Either way they are marked as not run.
 
@@ -29,8 +31,8 @@ use super::step::{Doubt, Outcome, Purpose, Ran, Step};
 const INTERNAL_ERRORS_MAX: u32 = 3;
 /// How far runs are made ahead of the first case without a result; what is not taken up yet is kept.
 const AHEAD_MAX: u32 = 64;
-/// The signal by which a host that is short of memory ends processes.
-const SIGKILL: i32 = 9;
+/// What stands before the reason in the standard error of a case that could not be judged.
+pub(crate) const NOT_JUDGED: &str = "not judged: ";
 
 /// What the decisions of one program hang on.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +83,10 @@ pub(crate) struct Course {
     running: Vec<Running>,
     compile_checked: bool,
     confirmed: bool,
+    /// Whether a time-out was repeated.
     repeated: bool,
+    /// Whether it was killed alone too.
+    kills_itself: bool,
     timeouts: u32,
     internal_errors: u32,
     audit: Audit,
@@ -118,11 +123,11 @@ enum Stage {
     Compiling(Box<Ran>),
     /// A fresh run is to confirm or audit a forked one.
     Comparing(Compared),
-    /// The fresh run, the second one here, came to something else, and a time-out is among the two.
+    /// The fresh run, the second one here, came to something else, and the machine may be to blame for one of the two.
     AskingAgain(Compared, Box<Ran>),
-    /// As above, but for the time-out, or it came again.
+    /// As above, but that is not so, or it came again.
     ComparingAgain(Compared, Box<Ran>),
-    /// It timed out, perhaps not by its own fault; it is repeated by this start.
+    /// It timed out or was killed, perhaps not by its own fault; it is repeated by this start.
     Repeating(StartMode),
 }
 
@@ -157,6 +162,7 @@ impl Course {
             compile_checked: false,
             confirmed: false,
             repeated: false,
+            kills_itself: false,
             timeouts: 0,
             internal_errors: 0,
             audit: Audit::default(),
@@ -323,8 +329,12 @@ impl Course {
                     self.differ_by_nature(compared, fresh);
                 }
             },
-            Stage::Repeating(_) => match outcome {
-                Outcome::Ran(ran) => self.settle(ran.result),
+            Stage::Repeating(start) => match outcome {
+                Outcome::Ran(ran) => self.settle_by(*ran),
+                Outcome::NotServed(reason) if start == self.start && start != StartMode::Fresh => {
+                    self.fall_back(&reason);
+                    self.stage = Stage::Repeating(self.start);
+                }
                 Outcome::NotServed(reason) => self.fail(&CageFailure(reason)),
                 Outcome::Failed(failure) => self.fail(&failure),
             },
@@ -334,19 +344,19 @@ impl Course {
     /// A run of the head by `self.start`, of a program that compiles.
     fn weigh(&mut self, ran: Box<Ran>) {
         let is_forked = self.start != StartMode::Fresh;
-        let is_late = self.is_to_be_repeated(&ran);
+        let is_doubtful = self.is_to_be_repeated(&ran);
         if is_forked && ran.result.verdict != Verdict::Accepted && !self.confirmed {
             self.confirmed = true;
             // One run serves as confirmation and as repeat.
-            let entry = if is_late { Entry::Alone } else { Entry::Shared };
-            self.repeated |= is_late;
+            let entry = if is_doubtful { Entry::Alone } else { Entry::Shared };
+            self.repeated |= is_doubtful && ran.is_timed_out();
             let why = Why::Confirm;
             self.stage = Stage::Comparing(Compared {
                 forked: ran,
                 entry,
                 why,
             });
-        } else if is_forked && !is_late && self.rules.sample.takes(self.head()) {
+        } else if is_forked && !is_doubtful && self.rules.sample.takes(self.head()) {
             self.stage = Stage::Comparing(Compared {
                 forked: ran,
                 entry: Entry::Shared,
@@ -367,7 +377,7 @@ impl Course {
         if agree(&compared.forked, &fresh) {
             let (stands, start) = compared.stands(fresh, self.start);
             self.finish(stands, start);
-        } else if compared.forked.is_timed_out() || fresh.is_timed_out() {
+        } else if compared.forked.may_be_the_machines() || fresh.may_be_the_machines() {
             self.stage = Stage::AskingAgain(compared, fresh);
         } else {
             self.stage = Stage::ComparingAgain(compared, fresh);
@@ -376,11 +386,14 @@ impl Course {
 
     /// No fresh interpreter could be had.
     fn not_compared(&mut self, compared: Compared, failure: &CageFailure) {
-        match compared.entry {
-            // It was the repeat as well, which decides.
-            Entry::Alone => self.fail(failure),
-            Entry::Shared => {
-                warn!(case = self.head(), %failure, "a case could not be run once more");
+        match compared.why {
+            // That a forked process failed says nothing yet. Another case may show whether the program does.
+            Why::Confirm => {
+                self.confirmed = false;
+                self.fail(failure);
+            }
+            Why::Audit => {
+                warn!(case = self.head(), %failure, "a case could not be audited");
                 self.finish(compared.forked, self.start);
             }
         }
@@ -414,19 +427,26 @@ impl Course {
     /// Settles the head by a run that was made by `start`, unless it is to be repeated.
     fn finish(&mut self, ran: Box<Ran>, start: StartMode) {
         if self.is_to_be_repeated(&ran) {
-            self.repeated = true;
-            debug!(case = self.head(), "a time-out is repeated alone");
+            self.repeated |= ran.is_timed_out();
+            debug!(case = self.head(), verdict = %ran.result.verdict, "a case is repeated alone");
             self.stage = Stage::Repeating(start);
             return;
         }
-        if ran.is_timed_out() && ran.doubt == Doubt::Machine {
+        self.settle_by(*ran);
+    }
+
+    /// Settles the head by a run that stands.
+    fn settle_by(&mut self, ran: Ran) {
+        self.kills_itself |= ran.is_killed() && ran.doubt == Doubt::None;
+        if ran.is_killed() || (ran.is_timed_out() && ran.doubt == Doubt::Machine) {
             self.hold = Hold::Doubtful;
         }
         self.settle(ran.result);
     }
 
     fn is_to_be_repeated(&self, ran: &Ran) -> bool {
-        ran.is_timed_out() && ran.doubt == Doubt::Machine && !self.repeated
+        ran.doubt == Doubt::Machine
+            && ((ran.is_timed_out() && !self.repeated) || (ran.is_killed() && !self.kills_itself))
     }
 
     fn fail(&mut self, failure: &CageFailure) {
@@ -468,9 +488,6 @@ impl Course {
             (Spread::NotYet, Verdict::InternalError) => Spread::NotYet,
             (Spread::NotYet | Spread::Open, _) => Spread::Open,
         };
-        if verdict == Verdict::RuntimeError && result.signal == Some(SIGKILL) {
-            self.hold = Hold::Doubtful;
-        }
         self.settled.push(result);
         if let Some(verdict) = self.verdict_of_the_rest(verdict) {
             let rest = self.head()..self.total;
@@ -532,7 +549,7 @@ pub(crate) fn not_run(case: u32, verdict: Verdict) -> CaseResult {
 fn internal_error(case: u32, failure: &CageFailure) -> CaseResult {
     CaseResult {
         not_run: false,
-        stderr_tail: format!("not judged: {failure}"),
+        stderr_tail: format!("{NOT_JUDGED}{failure}"),
         ..not_run(case, Verdict::InternalError)
     }
 }

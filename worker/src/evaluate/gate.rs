@@ -22,6 +22,8 @@ struct State {
     /// Runs that are alone or wait to be.
     alone: usize,
     host: Host,
+    /// How often that changed.
+    changes: u64,
 }
 
 /// Who uses the machine.
@@ -58,6 +60,7 @@ pub(crate) struct Pass<'g> {
     gate: &'g Gate,
     entry: Entry,
     entered: u64,
+    changes: u64,
     company: Company,
 }
 
@@ -89,13 +92,18 @@ impl Gate {
             gate: self,
             entry,
             entered: state.entered,
+            changes: state.changes,
             company,
         }
     }
 
-    /// Says who uses the machine from now on.
+    /// Says who uses the machine from now on. A run that is inside has had others beside it, before or after.
     pub(crate) fn set_host(&self, host: Host) {
-        self.state().host = host;
+        let mut state = self.state();
+        if state.host != host {
+            state.host = host;
+            state.changes += 1;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,7 +120,8 @@ impl Pass<'_> {
     /// Who was inside since this run came in.
     pub(crate) fn company(&self) -> Company {
         let state = self.gate.state();
-        if state.entered == self.entered && state.host == Host::Own {
+        let has_been_own = state.host == Host::Own && state.changes == self.changes;
+        if state.entered == self.entered && has_been_own {
             self.company
         } else {
             Company::Beside
@@ -157,10 +166,15 @@ mod tests {
     fn nobody_is_known_to_be_alone_on_a_host_with_other_workers() {
         let gate = Gate::default();
         let run = gate.enter(Entry::Shared);
-        gate.set_host(Host::Shared);
-        assert_eq!(run.company(), Company::Beside);
         gate.set_host(Host::Own);
         assert_eq!(run.company(), Company::Alone);
+        gate.set_host(Host::Shared);
+        assert_eq!(run.company(), Company::Beside);
+        // They were there, though they are gone when it ends.
+        gate.set_host(Host::Own);
+        assert_eq!(run.company(), Company::Beside);
+        drop(run);
+        assert_eq!(gate.enter(Entry::Shared).company(), Company::Alone);
     }
 
     #[test]

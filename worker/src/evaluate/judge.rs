@@ -27,9 +27,6 @@ use crate::language::{FAST_SERVER, NATURAL_SERVER};
 const CAGE_TRIES: u32 = 2;
 /// Characters of standard error that are reported.
 const STDERR_CHARS_MAX: usize = 2000;
-/// A program that used less than this part of its time on the clock, and had the cages to itself, was waiting and
-/// not short of a CPU: a repeat alone would end alike.
-const WAITING_CPU_SHARE: u64 = 20;
 
 /// What all cages of a worker share.
 #[derive(Debug)]
@@ -204,15 +201,16 @@ impl Judge<'_> {
         })
     }
 
-    /// Who may be to blame if the run timed out.
+    /// Who may be to blame if the run timed out or was killed for no limit.
     fn doubt(&self, end: &RunEnd, company: Company, entry: Entry) -> Doubt {
         let is_doubtful = match (entry, company) {
             // It is what decides.
             (Entry::Alone, _) => false,
             (Entry::Shared, Company::Beside) => true,
+            // However little it used: it may have slept, and the host may have had no time for it.
             (Entry::Shared, Company::Alone) => {
                 let by_wall = end.crossed == Some(Crossed::Wall) && end.cpu_ms < self.work.limits.cpu_ms;
-                by_wall && end.cpu_ms.saturating_mul(WAITING_CPU_SHARE) >= end.wall_ms
+                by_wall || (end.crossed.is_none() && matches!(end.ended, Ended::Signal(_)))
             }
         };
         if is_doubtful { Doubt::Machine } else { Doubt::None }

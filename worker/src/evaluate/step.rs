@@ -9,6 +9,9 @@ use super::audit::Print;
 use super::gate::Entry;
 use super::runner::CageFailure;
 
+/// The signal by which a host that is short of memory ends processes.
+const SIGKILL: i32 = 9;
+
 /// One run that is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -31,11 +34,11 @@ pub(crate) enum Purpose {
     Compile,
     /// To see whether a fresh interpreter says the same.
     Compare,
-    /// To see whether a forked start says again what it said, where a time-out is in question.
+    /// To see whether a forked start says again what it said, where a time-out or a kill is in question.
     AskAgain,
     /// To see whether a second fresh interpreter says the same as the first one.
     CompareAgain,
-    /// To see whether the program times out alone too.
+    /// To see whether the program times out, or is killed, alone too.
     Repeat,
 }
 
@@ -70,13 +73,13 @@ pub(crate) struct Ran {
     pub(crate) crossed: Option<Crossed>,
     /// Its whole standard output; none if it was cut short, or is not to be compared.
     pub(crate) print: Option<Print>,
-    /// Who may be to blame for a time-out; never the machine where it ran alone to be repeated.
+    /// Who may be to blame for a time-out or a kill; never the machine where it ran alone to be repeated.
     pub(crate) doubt: Doubt,
     /// Whether it looks as if the interpreter did not get as far as running the program.
     pub(crate) looks_uncompiled: bool,
 }
 
-/// Who may be to blame for a time-out.
+/// Who may be to blame for a time-out or a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doubt {
     /// The program.
@@ -102,6 +105,16 @@ impl Ran {
     /// Whether it timed out.
     pub(crate) fn is_timed_out(&self) -> bool {
         self.result.verdict == Verdict::TimeLimit
+    }
+
+    /// Whether it was killed, and not by us for a limit: by the program itself, or by a host short of memory.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.result.verdict == Verdict::RuntimeError && self.result.signal == Some(SIGKILL)
+    }
+
+    /// Whether the state of the machine may have made it what it is.
+    pub(crate) fn may_be_the_machines(&self) -> bool {
+        self.is_timed_out() || self.is_killed()
     }
 
     /// For the log.

@@ -20,6 +20,8 @@ enum Comes {
     Crash,
     /// Ended by a signal as a host ends what takes too much memory.
     Killed,
+    /// The same, alone.
+    KilledAlone,
     /// A time-out, and no doubt the program's own.
     Late,
     /// A time-out that the machine may be to blame for.
@@ -44,6 +46,7 @@ impl Comes {
             doubt: Doubt::None,
             looks_uncompiled: false,
         };
+        let killed = |ran| of_end(ran, None, Some(9));
         let late = |doubt| Ran {
             crossed: Some(Crossed::Cpu),
             doubt,
@@ -54,7 +57,11 @@ impl Comes {
             Self::RightOtherwise => ran(Verdict::Accepted, Some("right ")),
             Self::Wrong => ran(Verdict::WrongAnswer, Some("wrong")),
             Self::Crash => of_end(ran(Verdict::RuntimeError, Some("")), Some(1), None),
-            Self::Killed => of_end(ran(Verdict::RuntimeError, Some("")), None, Some(SIGKILL)),
+            Self::Killed => Ran {
+                doubt: Doubt::Machine,
+                ..killed(ran(Verdict::RuntimeError, Some("")))
+            },
+            Self::KilledAlone => killed(ran(Verdict::RuntimeError, Some(""))),
             Self::Late => late(Doubt::None),
             Self::Hurried => late(Doubt::Machine),
             Self::Crowded if is_crowded => late(Doubt::Machine),
@@ -206,7 +213,8 @@ fn audit(audited: u32, mismatched: u32) -> Audit {
 }
 
 use Comes::{
-    Crash, Crowded, Failed, Hurried, Killed, Late, NotServed, Right, RightOtherwise, Uncompiled, Wrong,
+    Crash, Crowded, Failed, Hurried, Killed, KilledAlone, Late, NotServed, Right, RightOtherwise, Uncompiled,
+    Wrong,
 };
 
 /// Follows a course that starts fast with one cage and compares verdicts, audit, hold and runs.
@@ -417,12 +425,17 @@ fn time_out_that_was_repeated_alone_is_firm() {
 }
 
 #[test]
-fn failure_that_cannot_be_confirmed_stands_and_a_repeat_that_cannot_be_made_is_ours() {
-    let unconfirmed = Scripted::split(Crash, Failed);
+fn failure_that_cannot_be_confirmed_or_repeated_is_ours_and_the_next_one_is_confirmed() {
+    let (crash, unconfirmed) = (Scripted::always(Crash), Scripted::split(Crash, Failed));
     check(
         rules(),
-        &[unconfirmed],
-        ("RE", audit(0, 0), Hold::Firm, "0 fast, 0 fresh Compare"),
+        &[unconfirmed, crash, crash],
+        (
+            "IE RE RE",
+            audit(1, 0),
+            Hold::Doubtful,
+            "0 fast, 0 fresh Compare, 1 fast, 1 fresh Compare, 2 fast",
+        ),
     );
     let unrepeated = Scripted::split(Hurried, Failed);
     check(
@@ -433,9 +446,77 @@ fn failure_that_cannot_be_confirmed_stands_and_a_repeat_that_cannot_be_made_is_o
 }
 
 #[test]
-fn kill_that_may_be_the_hosts_makes_a_report_doubtful() {
-    let (verdicts, _) = follow(rules(), StartMode::Fresh, &[Scripted::always(Killed)]);
-    assert_eq!((words(&verdicts).as_str(), verdicts.hold), ("RE", Hold::Doubtful));
+fn audit_that_cannot_be_made_changes_nothing() {
+    let unaudited = Scripted::split(Right, Failed);
+    check(
+        auditing(),
+        &[unaudited],
+        ("AC", audit(0, 0), Hold::Firm, "0 fast, 0 fresh Compare"),
+    );
+}
+
+#[test]
+fn kill_for_no_limit_is_repeated_alone_until_the_program_is_seen_to_do_it_itself() {
+    let by_host = Scripted {
+        alone: Right,
+        ..Scripted::always(Killed)
+    };
+    let by_itself = Scripted {
+        alone: KilledAlone,
+        ..Scripted::always(Killed)
+    };
+    let (verdicts, steps) = follow(
+        rules(),
+        StartMode::Fresh,
+        &[by_host, by_host, by_itself, by_itself],
+    );
+    assert_eq!(
+        (words(&verdicts).as_str(), verdicts.hold),
+        ("AC AC RE RE", Hold::Doubtful)
+    );
+    let repeats = "0 fresh, 0 fresh Repeat alone, 1 fresh, 1 fresh Repeat alone, 2 fresh, 2 fresh Repeat alone, 3 fresh";
+    assert_eq!(run_words(&steps), repeats);
+}
+
+#[test]
+fn kill_is_no_repeat_of_a_time_out_and_a_time_out_none_of_a_kill() {
+    let by_host = Scripted {
+        alone: Right,
+        ..Scripted::always(Killed)
+    };
+    let hurried = Scripted {
+        alone: Right,
+        ..Scripted::always(Hurried)
+    };
+    let (verdicts, _) = follow(rules(), StartMode::Fresh, &[by_host, hurried, by_host]);
+    assert_eq!(
+        (words(&verdicts).as_str(), verdicts.hold),
+        ("AC AC AC", Hold::Firm)
+    );
+}
+
+#[test]
+fn kill_of_a_forked_process_by_the_host_is_no_mismatch() {
+    let script = Scripted {
+        again: Right,
+        ..Scripted::split(Killed, Right)
+    };
+    let runs = "0 fast, 0 fresh Compare alone, 0 fast AskAgain alone";
+    check(rules(), &[script], ("AC", audit(1, 0), Hold::Doubtful, runs));
+}
+
+#[test]
+fn repeat_that_a_forked_start_does_not_serve_is_made_by_the_next_slower_one() {
+    let failing = Scripted::always(Wrong);
+    let hurried = Scripted {
+        alone: NotServed,
+        ..Scripted::always(Hurried)
+    };
+    let (verdicts, steps) = follow(rules(), StartMode::Fast, &[failing, hurried]);
+    assert_eq!(words(&verdicts), "WA IE");
+    let runs =
+        "0 fast, 0 fresh Compare, 1 fast, 1 fast Repeat alone, 1 natural Repeat alone, 1 fresh Repeat alone";
+    assert_eq!(run_words(&steps), runs);
 }
 
 #[test]
@@ -556,6 +637,7 @@ fn any_comes() -> impl Strategy<Value = Comes> {
         2 => Just(Wrong),
         2 => Just(Crash),
         1 => Just(Killed),
+        1 => Just(KilledAlone),
         2 => Just(Late),
         2 => Just(Hurried),
         3 => Just(Crowded),

@@ -212,23 +212,32 @@ fn a_wrong_output_is_stopped_at_once_only_if_the_first_failure_ends_all() {
 
 #[test]
 fn a_time_out_by_the_wall_with_cpu_left_is_repeated_once_and_the_repeat_decides() {
+    // It had little time of the CPU, or next to none: a host that has too much to do gives no more.
+    for cpu_ms in [900, 20, 0] {
+        let runs = AtomicU32::new(0);
+        let (report, log) = judge(&work(), &["a", "b"], move |asked| match asked.input {
+            "a" if runs.fetch_add(1, Ordering::Relaxed) > 0 => wrote("a"),
+            _ => killed(Crossed::Wall, cpu_ms, 6000),
+        });
+        assert_eq!(verdicts(&report), "AC TLE");
+        assert_eq!(log, ["start", "load p", "run a", "run a", "run b"]);
+    }
+}
+
+#[test]
+fn a_kill_that_no_limit_explains_is_repeated_and_the_repeat_decides() {
     let runs = AtomicU32::new(0);
     let (report, log) = judge(&work(), &["a", "b"], move |asked| match asked.input {
         "a" if runs.fetch_add(1, Ordering::Relaxed) > 0 => wrote("a"),
-        _ => killed(Crossed::Wall, 900, 6000),
+        _ => Ok((String::new(), ended(Ended::Signal(9)))),
     });
-    assert_eq!(verdicts(&report), "AC TLE");
-    assert_eq!(log, ["start", "load p", "run a", "run a", "run b"]);
+    assert_eq!(verdicts(&report), "AC RE");
+    assert_eq!(log, ["start", "load p", "run a", "run a", "run b", "run b"]);
 }
 
 #[test]
 fn a_time_out_that_is_no_doubt_the_programs_own_is_not_repeated() {
-    for (crossed, cpu_ms, wall_ms) in [
-        (Crossed::Cpu, 1001, 1001),
-        // It slept, alone.
-        (Crossed::Wall, 20, 6000),
-        (Crossed::Wall, 1000, 6000),
-    ] {
+    for (crossed, cpu_ms, wall_ms) in [(Crossed::Cpu, 1001, 1001), (Crossed::Wall, 1000, 6000)] {
         let (report, log) = judge(&work(), &["a"], move |_| killed(crossed, cpu_ms, wall_ms));
         assert_eq!(verdicts(&report), "TLE");
         assert_eq!(log, ["start", "load p", "run a"]);
