@@ -16,6 +16,7 @@ mod roster;
 mod scratch;
 mod serve;
 mod server;
+mod settings;
 mod tree;
 mod victims;
 mod walls;

@@ -4,6 +4,8 @@
 //! ([`crate::enter_if_cage`] is the first call of `main`); so forking them and going on in Rust is sound. Nothing here
 //! is called by the worker, which has many threads.
 
+mod landlock;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,6 +13,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use libc::{c_char, c_int, c_ulong};
+
+pub(crate) use landlock::{LandlockScope, landlock_allow, landlock_ruleset, landlock_version};
 
 use crate::filter::Filter;
 
@@ -157,74 +161,6 @@ pub(crate) fn set_capabilities(kept: u64) -> io::Result<()> {
     let sets = [[low, low, 0], [high, high, 0]];
     // SAFETY: version 3 of the call reads one header and two triples.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })
-}
-
-/// The version of Landlock that the kernel has; an error where it has none.
-pub(crate) fn landlock_version() -> io::Result<u32> {
-    const ASK_FOR_VERSION: u32 = 1;
-    let nothing = ptr::null::<LandlockScope>();
-    // SAFETY: with this flag the call reads nothing.
-    let version = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            nothing,
-            0usize,
-            ASK_FOR_VERSION,
-        )
-    };
-    check(version)?;
-    Ok(version as u32)
-}
-
-/// What a Landlock ruleset decides about: sets of bits. Kernels that know fewer fields take the others as zeros.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LandlockScope {
-    pub(crate) files: u64,
-    pub(crate) network: u64,
-    /// What cannot be reached outside.
-    pub(crate) scoped: u64,
-}
-
-/// A new ruleset that allows nothing of what it decides about.
-pub(crate) fn landlock_ruleset(scope: &LandlockScope) -> io::Result<OwnedFd> {
-    let size = size_of::<LandlockScope>();
-    // SAFETY: the structure has the layout of `struct landlock_ruleset_attr` and its size is given.
-    let ruleset = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            ptr::from_ref(scope),
-            size,
-            0u32,
-        )
-    };
-    check(ruleset)?;
-    // SAFETY: a new file that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(ruleset as c_int) })
-}
-
-/// Lets a ruleset allow `rights` on a file, or on a directory and everything below it.
-pub(crate) fn landlock_allow(ruleset: BorrowedFd<'_>, path: BorrowedFd<'_>, rights: u64) -> io::Result<()> {
-    #[repr(C, packed)]
-    struct PathRule {
-        rights: u64,
-        path: c_int,
-    }
-    const PATH_RULE: c_int = 1;
-    let rule = PathRule {
-        rights,
-        path: path.as_raw_fd(),
-    };
-    // SAFETY: the structure has the packed layout of `struct landlock_path_beneath_attr`.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            PATH_RULE,
-            &raw const rule,
-            0u32,
-        )
-    })
 }
 
 /// What a program is shut in by besides namespaces and limits; each where the host has it.

@@ -23,6 +23,7 @@ use super::reaper::Reaper;
 use super::roster::{self, Roster};
 use super::scratch::Scratch;
 use super::server::Fault;
+use super::settings::{forbid_nested_namespaces, forbid_system_v_ipc, give_to_init};
 use super::victims::Victims;
 use super::walls::{Reach, Signals, Walls};
 use super::watch::{Finish, Lost, Main, Watch, Wish};
@@ -691,44 +692,4 @@ fn bound(setup: &Setup, cgroup: Grip, layers: &mut Layers, refusals: &mut Vec<St
 
 fn processors() -> u32 {
     sched_getaffinity(None).map_or(1, |set| set.count())
-}
-
-/// The scratch's directories belong to the init, so that a program cannot remove what it did not make.
-fn give_to_init(directories: &tree::ScratchDirectories) -> io::Result<()> {
-    let (user, group) = (
-        rustix::fs::Uid::from_raw(privileges::HOST_INIT.user),
-        rustix::fs::Gid::from_raw(privileges::HOST_INIT.group),
-    );
-    for directory in [
-        &directories.root,
-        &directories.work,
-        &directories.temporary,
-        &directories.kept,
-    ] {
-        rustix::fs::fchown(directory, Some(user), Some(group))?;
-    }
-    Ok(())
-}
-
-/// Segments outlive processes and no limit of a process counts them.
-fn forbid_system_v_ipc(proc: Option<&OwnedFd>) -> io::Result<()> {
-    let proc = proc.ok_or(io::ErrorKind::NotFound)?;
-    write_setting(proc, "sys/kernel/shmmni", "0")?;
-    write_setting(proc, "sys/kernel/msgmni", "0")?;
-    write_setting(proc, "sys/kernel/sem", "0 0 0 0")
-}
-
-/// A user namespace would give a program capabilities over further namespaces.
-fn forbid_nested_namespaces(proc: Option<&OwnedFd>) -> io::Result<()> {
-    write_setting(
-        proc.ok_or(io::ErrorKind::NotFound)?,
-        "sys/user/max_user_namespaces",
-        "0",
-    )
-}
-
-fn write_setting(proc: &OwnedFd, path: &str, text: &str) -> io::Result<()> {
-    let file = openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(file, text.as_bytes())?;
-    Ok(())
 }
