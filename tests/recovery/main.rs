@@ -228,6 +228,9 @@ fn second_coordinator_on_the_same_state_is_refused() {
     let mut parent = start(&place);
     let run_dir = run_dir(&place);
     wait_until("a round has ended", || !rounds(&run_dir).is_empty());
+    // It must not have ended before the others were tried.
+    let pid = rustix::process::Pid::from_raw(i32::try_from(parent.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     // As if the first one were just writing it.
     let half_written = run_dir.join(".roundhouse-1-0.tmp");
     fs::write(&half_written, "half").unwrap();
@@ -241,6 +244,7 @@ fn second_coordinator_on_the_same_state_is_refused() {
             "{args:?} took away what the first one writes"
         );
     }
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     assert_eq!(
         parent.wait().unwrap().code(),
         Some(0),
