@@ -123,9 +123,9 @@ enum Stage {
     Compiling(Box<Ran>),
     /// A fresh run is to confirm or audit a forked one.
     Comparing(Compared),
-    /// The fresh run, the second one here, came to something else, and the machine may be to blame for one of the two.
+    /// The fresh run, the second one here, came to something else.
     AskingAgain(Compared, Box<Ran>),
-    /// As above, but that is not so, or it came again.
+    /// As above, and the forked start said again what it had said.
     ComparingAgain(Compared, Box<Ran>),
     /// It timed out or was killed, perhaps not by its own fault; it is repeated by this start.
     Repeating(StartMode),
@@ -316,7 +316,7 @@ impl Course {
                 Outcome::Ran(again) if agree(&again, &compared.forked) => {
                     self.stage = Stage::ComparingAgain(compared, fresh);
                 }
-                // The load of the machine made the difference, or nobody can say.
+                // The load of the machine or chance made the difference, or nobody can say.
                 Outcome::Ran(_) | Outcome::Failed(_) => self.differ_by_nature(compared, fresh),
                 Outcome::NotServed(reason) => {
                     self.fall_back(&reason);
@@ -377,10 +377,9 @@ impl Course {
         if agree(&compared.forked, &fresh) {
             let (stands, start) = compared.stands(fresh, self.start);
             self.finish(stands, start);
-        } else if compared.forked.may_be_the_machines() || fresh.may_be_the_machines() {
-            self.stage = Stage::AskingAgain(compared, fresh);
         } else {
-            self.stage = Stage::ComparingAgain(compared, fresh);
+            // First whether the forked start says so again: what comes by load or by chance seldom does.
+            self.stage = Stage::AskingAgain(compared, fresh);
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) enum Purpose {
     Compile,
     /// To see whether a fresh interpreter says the same.
     Compare,
-    /// To see whether a forked start says again what it said, where a time-out or a kill is in question.
+    /// To see whether a forked start says again what it said.
     AskAgain,
     /// To see whether a second fresh interpreter says the same as the first one.
     CompareAgain,
@@ -110,11 +110,6 @@ impl Ran {
     /// Whether it was killed, and not by us for a limit: by the program itself, or by a host short of memory.
     pub(crate) fn is_killed(&self) -> bool {
         self.result.verdict == Verdict::RuntimeError && self.result.signal == Some(SIGKILL)
-    }
-
-    /// Whether the state of the machine may have made it what it is.
-    pub(crate) fn may_be_the_machines(&self) -> bool {
-        self.is_timed_out() || self.is_killed()
     }
 
     /// For the log.
